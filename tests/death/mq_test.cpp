@@ -341,7 +341,7 @@ TEST_F(WrongContextDeathTest, NoOtherThreadStandsInForThatOfAContext) {
 // of never returning.
 TEST_F(WrongContextDeathTest, NoThreadOfARuntimeWaitsForIt) {
   prints("a thread of a runtime would wait for its own runtime",
-         "call it on a thread of the program's own, or submit with an end callback");
+         "wait on a thread of the program's own, or go on in a callback or a Work");
   const auto on_a_context = [](const auto& call) {
     mq::ThreadRuntime runtime{2};
     Silent driver;
@@ -381,7 +381,34 @@ TEST_F(WrongContextDeathTest, NoThreadOfARuntimeWaitsForIt) {
   });
 }
 
-/// A driver that waits for its own disk in queue_rq.
+// Goal: such a thread is found where it runs a context of another runtime, and where it waits for
+// its disk through another runtime.
+TEST_F(WrongContextDeathTest, NoThreadOfARuntimeWaitsForItThroughAnotherRuntime) {
+  prints("a thread of a runtime would wait for its own runtime",
+         "wait on a thread of the program's own, or go on in a callback or a Work");
+  const blkown::Place none{};
+  dies("mq::ThreadRuntime::run_on", "", [&] {
+    mq::ThreadRuntime threads{1};
+    threads.run_on(0, [&] {
+      mq::LoopRuntime loop;
+      mq::Work work{[](void* its, mq::Work&) {
+                      static_cast<mq::ThreadRuntime*>(its)->run_on(0, [] {}, blkown::Place{});
+                    },
+                    &threads};
+      loop.context(0).post(work);
+      loop.run();
+    });
+  });
+  dies("mq::remove", "", [&] {
+    mq::ThreadRuntime threads{1};
+    mq::LoopRuntime loop{1, {.now_ns = [](void*) -> std::uint64_t { return 0; }}};
+    Silent driver;
+    auto disk = *Silent::Disk::create({.name = "rig", .capacity_sectors = 8}, driver, threads);
+    threads.run_on(0, [&] { use(mq::remove(loop, *disk, 0, none)); });
+  });
+}
+
+/// A driver that waits for its own disk, in the hook that is chosen.
 struct Waiting {
   struct RequestData {};
   struct HwData {};
@@ -390,18 +417,28 @@ struct Waiting {
 
   mq::Dispatch<Waiting> queue_rq(mq::HwQueue<Waiting>& hw, QueueData&,
                                  blkown::Idle<mq::Request<Waiting>> idle, bool) {
-    use(mq::flush(runtime, hw.disk(), 0, blkown::Place{}));
+    if (waits_in_queue_rq) use(mq::flush(runtime, hw.disk(), 0, blkown::Place{}));
     std::move(idle).start().end_ok();
     return mq::Dispatch<Waiting>::accepted();
   }
+  blkown::Status init_hctx(mq::HwQueue<Waiting>& hw, QueueData&) {
+    if (waits_in_init) use(mq::flush(runtime, hw.disk(), 0, blkown::Place{}));
+    return blkown::Status::ok;
+  }
+  void exit_hctx(mq::HwQueue<Waiting>& hw, QueueData&) {
+    if (waits_in_exit) use(mq::flush(runtime, hw.disk(), 0, blkown::Place{}));
+  }
 
   mq::LoopRuntime& runtime;
+  bool waits_in_queue_rq = true;
+  bool waits_in_init = false;
+  bool waits_in_exit = false;
 };
 
 // Goal: a hook or a callback that would wait for its own disk dies at the call, instead of never
 // returning: what it waits for is issued, or called back, after it has returned.
 TEST_F(WrongContextDeathTest, NoHookAndNoCallbackWaitsForItsDisk) {
-  prints("a hook or a callback of disk 'rig' would wait for the disk",
+  prints("a hook or a callback of disk 'rig' would wait for its own context",
          "submit with an end callback, or call it in a Work");
   // With a clock of its own a LoopRuntime does not sleep, so that a wait without the check ends,
   // too.
@@ -428,6 +465,119 @@ TEST_F(WrongContextDeathTest, NoHookAndNoCallbackWaitsForItsDisk) {
                                   &own});
     own.disk->submit(own.runtime.context(0), bio);
   });
+}
+
+/// Submits a bio to the first of two disks, on the last of two contexts, and calls the function in
+/// the bio's end callback.
+struct TwoDisks {
+  using Call = void (*)(TwoDisks&);
+  void in_a_callback(Call its_call) {
+    call = its_call;
+    mq::Bio bio = mq::Bio::flush({[](void* its, mq::Bio&) {
+                                    auto& disks = *static_cast<TwoDisks*>(its);
+                                    disks.call(disks);
+                                  },
+                                  this});
+    disk->submit(runtime.context(1), bio);
+    runtime.run();
+  }
+  mq::LoopRuntime runtime{2, {.now_ns = [](void*) -> std::uint64_t { return 0; }}};
+  Silent driver;
+  std::unique_ptr<Silent::Disk> disk =
+      *Silent::Disk::create({.name = "rig", .capacity_sectors = 8}, driver, runtime);
+  std::unique_ptr<Silent::Disk> other =
+      *Silent::Disk::create({.name = "other", .capacity_sectors = 8}, driver, runtime);
+  Call call = nullptr;
+};
+
+// Goal: nor does a callback wait for another disk on its context: the wait would run the works of
+// the disk that calls back, and that disk could then be removed in its own callback. That holds on
+// every context, with and without a disk's name in the call.
+TEST_F(WrongContextDeathTest, NoCallbackWaitsForItsContext) {
+  prints("a hook or a callback of disk 'rig' would wait for its own context",
+         "submit with an end callback, or call it in a Work");
+  dies("mq::flush", "", [] {
+    TwoDisks{}.in_a_callback(
+        [](TwoDisks& its) { use(mq::flush(its.runtime, *its.other, 0, blkown::Place{})); });
+  });
+  dies("mq::flush", "", [] {
+    TwoDisks{}.in_a_callback(
+        [](TwoDisks& its) { use(mq::flush(its.runtime, *its.disk, 0, blkown::Place{})); });
+  });
+  dies("mq::run_and_wait", "", [] {
+    TwoDisks{}.in_a_callback([](TwoDisks& its) {
+      use(mq::run_and_wait(
+          its.runtime, [&](mq::Control& control) { its.disk->quiesce(control); }, blkown::Place{}));
+    });
+  });
+  dies("mq::wait", "", [] {
+    TwoDisks{}.in_a_callback([](TwoDisks& its) {
+      mq::wait(its.runtime, its.runtime.context(0), nothing(), 0, blkown::Place{});
+    });
+  });
+  dies("mq::remove", "", [] {  // through a runtime that has none of the disk's contexts
+    TwoDisks{}.in_a_callback([](TwoDisks& its) {
+      mq::LoopRuntime another{1, {.now_ns = [](void*) -> std::uint64_t { return 0; }}};
+      use(mq::remove(another, *its.disk, 0, blkown::Place{}));
+    });
+  });
+  dies("mq::LoopRuntime::wait_for", "", [] {
+    TwoDisks{}.in_a_callback([](TwoDisks& its) {
+      mq::Event event;
+      use(its.runtime.wait_for(event, blkown::Place{}));
+    });
+  });
+  dies("mq::LoopRuntime::wait_until", "", [] {
+    TwoDisks{}.in_a_callback([](TwoDisks& its) {
+      mq::Event event;
+      use(its.runtime.wait_until(event, 0, blkown::Place{}));
+    });
+  });
+}
+
+// Goal: the hooks of a change of the number of queues, which no call of the disk encloses.
+TEST_F(WrongContextDeathTest, NoHookOfAChangeOfQueuesWaitsForItsDisk) {
+  prints("a hook or a callback of disk 'rig' would wait for its own context",
+         "submit with an end callback, or call it in a Work");
+  const auto change = [](Waiting waits, std::uint32_t count) {
+    mq::LoopRuntime runtime{1, {.now_ns = [](void*) -> std::uint64_t { return 0; }}};
+    Waiting driver{runtime, false};
+    auto disk = *Waiting::Disk::create(
+        {.name = "rig", .capacity_sectors = 8, .max_normal_queues = 2}, driver, runtime);
+    const auto set = [&](std::uint32_t to) {
+      use(mq::run_and_wait(runtime, *disk,
+                           [&](mq::Control& control) { disk->set_queue_count(control, to); }));
+    };
+    set(3 - count);
+    driver.waits_in_init = waits.waits_in_init;
+    driver.waits_in_exit = waits.waits_in_exit;
+    set(count);
+  };
+  mq::LoopRuntime unused;
+  dies("mq::flush", "", [&] { change({unused, false, true, false}, 2); });
+  dies("mq::flush", "", [&] { change({unused, false, false, true}, 1); });
+}
+
+// Goal: a Work and a Control's callback may remove their disk, and wait for that.
+TEST(WaitingOnAContext, AWorkAndTheCallbackOfAnOperationMayRemoveTheDisk) {
+  for (const bool in_a_callback : {false, true}) {
+    struct Remover {
+      void remove() { status = mq::remove(rig.runtime, *rig.disk); }
+      Rig rig;
+      blkown::Status status = blkown::Status::io_error;
+      mq::Work work{[](void* its, mq::Work&) { static_cast<Remover*>(its)->remove(); }, this};
+      mq::Control control{
+          {[](void* its, mq::Control&) { static_cast<Remover*>(its)->remove(); }, this}};
+    } remover;
+    if (in_a_callback) {
+      remover.rig.disk->freeze(remover.control);
+    } else {
+      remover.rig.runtime.context(0).post(remover.work);
+    }
+    remover.rig.runtime.run();
+    EXPECT_EQ(remover.status, blkown::Status::ok) << in_a_callback;
+    remover.rig.disk.reset();
+  }
 }
 
 // Goal: a Work and the callback of an operation may wait, on a runtime without threads.

@@ -8,6 +8,7 @@
 //   User           enters the list when the user is made, and leaves it when the user is destroyed.
 //   check_unused   the owner's destructor calls it. A user that is left is a violation, which names
 //                  the owner and the user.
+//   find_busy      looks for a user that is busy, before a call that a busy user does not permit.
 //
 // Guarantees: both are found in every build, before either object is used after its end. Nothing
 // happens between the two calls, so the path of an I/O pays nothing.
@@ -28,6 +29,7 @@ namespace detail {
 struct UserLink {
   const char* kind;
   const char* name;
+  const bool* is_busy = nullptr;  // null: never
   UserLink* next = nullptr;
   UserLink* previous = nullptr;
 };
@@ -46,6 +48,15 @@ class UserList {
   void check_unused(const char* operation, const char* owner, const char* remedy) const noexcept {
     if (first_ != nullptr) [[unlikely]]
       violate_used(operation, owner, remedy);
+  }
+
+  /// A user that is busy, or null.
+  /// Precondition: the caller's thread alone makes users busy.
+  [[nodiscard]] const UserLink* find_busy() noexcept {
+    const SpinGuard guard{lock_};
+    const UserLink* user = first_;
+    while (user != nullptr && (user->is_busy == nullptr || !*user->is_busy)) user = user->next;
+    return user;
   }
 
  private:
@@ -70,9 +81,9 @@ class User {
   /// Precondition: the text outlives the User.
   User(UserList* list, const char* kind) noexcept : list_{list}, link_{kind, nullptr} { enter(); }
   /// The same for a user with a name, and a `kind` without an article. A null name is printed as
-  /// unnamed.
-  User(UserList* list, const char* kind, const char* name) noexcept
-      : list_{list}, link_{kind, name == nullptr ? "" : name} {
+  /// unnamed. `is_busy` tells whether the user is busy; null: it never is.
+  User(UserList* list, const char* kind, const char* name, const bool* is_busy = nullptr) noexcept
+      : list_{list}, link_{kind, name == nullptr ? "" : name, is_busy} {
     enter();
   }
   User(const User&) = delete;

@@ -131,7 +131,9 @@ struct ContextHooks {
   /// inbox.
   bool announces_sleep = false;
   /// Whether only a thread of the runtime runs the context. If true, a disk that another thread
-  /// uses for the context is a violation. If false, the caller's thread may stand in for it.
+  /// uses for the context is a violation, and so is a wait of the context for its own runtime or
+  /// for a disk on the context. If false, the caller's thread may stand in for it, and a Work may
+  /// wait, because the wait runs the context. See Context::bind_thread().
   bool has_own_thread = false;
   /// An upper bound of now_ns() that is cheaper to read. A context with an armed timer reads it in
   /// each run, and the clock near the timer's time. Null: now_ns() itself.
@@ -161,6 +163,9 @@ class Context {
   [[nodiscard]] std::uint64_t now_ns() const noexcept { return hooks_.now_ns(hooks_.runtime); }
   /// Whether only a thread of the runtime runs the context.
   [[nodiscard]] bool has_own_thread() const noexcept { return hooks_.has_own_thread; }
+  /// A context's own thread calls this function before its first run. A wait for the runtime is
+  /// then found also where the thread runs a context of another runtime.
+  void bind_thread() noexcept { of_thread_ = this; }
 
   // --- any context ------------------------------------------------------------------------------
 
@@ -202,7 +207,10 @@ class Context {
   std::size_t run_some(std::size_t max_calls) noexcept { return run_turns<true>(max_calls); }
 
   /// The number of calls that could be made now, in any order. For a runtime that chooses.
-  [[nodiscard]] std::size_t runnable() noexcept { return runnable_at(now_ns()); }
+  [[nodiscard]] std::size_t runnable() noexcept {
+    // Without a timer at the last look, the time plays no part.
+    return runnable_at(first_due_ns_ == never_ns ? 0 : now_ns());
+  }
   /// The same, for a runtime that asks many contexts at one time of its clock.
   /// Precondition: `now_ns` is the clock's time.
   [[nodiscard]] std::size_t runnable_at(std::uint64_t now_ns) noexcept {
@@ -264,6 +272,8 @@ class Context {
 
   /// The context that this thread runs, or null.
   [[nodiscard]] static Context* current() noexcept { return current_; }
+  /// The context that this thread is bound to, or null.
+  [[nodiscard]] static Context* of_thread() noexcept { return of_thread_; }
 
   /// While a Scope exists, its thread runs the context. Scopes nest.
   class [[nodiscard]] Scope {
@@ -555,6 +565,7 @@ class Context {
   blkown::detail::UserList users_;
 
   static constinit inline thread_local Context* current_ = nullptr;
+  static constinit inline thread_local Context* of_thread_ = nullptr;
 };
 static_assert(alignof(Context) % blkown::detail::line_pair_bytes == 0,
               "two contexts never share a pair of lines");

@@ -298,11 +298,13 @@ class [[nodiscard]] Task {
 };
 
 /// Runs the coroutine on the context, and waits for its end. Returns its result.
-/// Precondition: the caller runs on none of the runtime's contexts.
+/// Precondition: as for submit_and_wait() in sync.hpp.
 /// Effects: when it has waited for `report_after_ms`, the call reports that once
 /// (Report::long_wait), and goes on waiting. 0: it never does.
-/// Violation: wrong_context, if the caller is a thread of a ThreadRuntime that is `runtime`;
-/// object_in_use, if the runtime has nothing left to run before the end.
+/// Violation: wrong_context, if the caller's thread is one of the runtime's
+/// (ContextHooks::has_own_thread), or if the caller is in a hook or a callback of a disk on a
+/// context of the runtime.
+/// Violation: object_in_use, if the runtime has nothing left to run before the end.
 /// Context: may sleep.
 template <Runtime Rt, class T>
 T wait(Rt& runtime, Context& context, Task<T> task,

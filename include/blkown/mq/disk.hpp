@@ -393,13 +393,19 @@ class alignas(blkown::detail::line_pair_bytes) Disk {
     return static_cast<std::uint32_t>(submit_queues_.size());
   }
 
-  /// Whether this thread is in a hook or in a bio's callback that the disk has called. A call that
-  /// waits for the disk does not return there.
+  /// Whether the disk uses the context.
+  [[nodiscard]] bool is_on(const Context& context) const noexcept {
+    return context.index() < submit_queues_.size() &&
+           &submit_queues_[context.index()]->context() == &context;
+  }
+  /// Whether this thread is in a hook, or in the end callback of a bio or of a private request,
+  /// that the disk has called on the thread's context. A call that waits for the disk does not
+  /// return there. Not counted: a Control's callback, the hooks that create() and report_zones()
+  /// call, and the exit_hctx of a removal.
+  /// Precondition: the context was not run inside of the hook or the callback.
   [[nodiscard]] bool is_calling_out() const noexcept {
     const Context* const here = Context::current();
-    if (here == nullptr || here->index() >= submit_queues_.size()) return false;
-    const detail::SubmitQueue<D>& queue = *submit_queues_[here->index()];
-    return &queue.context() == here && queue.is_entered();
+    return here != nullptr && is_on(*here) && submit_queues_[here->index()]->is_entered();
   }
 
   /// The number of hardware queues. Indexes from 0: the normal queues, as many as the configuration
@@ -626,6 +632,8 @@ class alignas(blkown::detail::line_pair_bytes) Disk {
   }
   /// Precondition: every context has answered a freeze.
   [[nodiscard]] Status change_queue_count(std::uint32_t count, const Place& where) {
+    auto& here = queue_of(*Context::current(), "mq::Disk::set_queue_count", where);
+    here.begin_hooks();
     const Status status = hw_queues_.set_normal_count(count);
     for (auto& queue : submit_queues_) {
       const auto map = hw_queues_.map_of(queue->context().index());
@@ -633,6 +641,7 @@ class alignas(blkown::detail::line_pair_bytes) Disk {
         violate_map(map.error(), where);
       queue->remap(*map);
     }
+    here.end_hooks();
     return status;
   }
   void set_aligned_memory(bool value) noexcept { medium_.set_aligned_memory(value); }

@@ -11,6 +11,7 @@
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/detail/sleeper.hpp>
 #include <blkown/mq/runtime.hpp>
+#include <blkown/place.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -35,6 +36,8 @@ struct LoopHooks {
 
 /// Contexts without threads. One thread calls run(). Other threads may post work, arm timers and
 /// drop handles.
+/// Precondition: no hook and no callback of a disk on the contexts runs them. A Work, a timer's
+/// function and a Control's callback may.
 class LoopRuntime {
  public:
   /// Makes `context_count` contexts.
@@ -142,9 +145,16 @@ class LoopRuntime {
 
   /// Runs the contexts until the event is set, and sleeps while nothing is left to run. With
   /// LoopHooks::now_ns the function does not sleep, and returns false if nothing is left to run.
-  bool wait_for(Event& event) { return wait(event, std::nullopt); }
+  /// Violation: wrong_context, if the caller is in a hook or a callback of a disk on a context.
+  bool wait_for(Event& event, Place where = Place::current()) {
+    detail::check_may_wait(*this, "mq::LoopRuntime::wait_for", where);
+    return wait(event, std::nullopt);
+  }
   /// The same, but returns false when now_ns() has reached the deadline, too.
-  bool wait_until(Event& event, std::uint64_t deadline_ns) { return wait(event, deadline_ns); }
+  bool wait_until(Event& event, std::uint64_t deadline_ns, Place where = Place::current()) {
+    detail::check_may_wait(*this, "mq::LoopRuntime::wait_until", where);
+    return wait(event, deadline_ns);
+  }
 
  private:
   // The calls between two looks at the clock or the event, and in a context's turn.

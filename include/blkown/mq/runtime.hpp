@@ -68,7 +68,8 @@ concept Runtime = requires(T& runtime, Event& event) {
   { runtime.now_ns() } -> std::same_as<std::uint64_t>;
   // Waits for the event, and runs the contexts if no other thread does. Returns false if nothing is
   // left to run, so that the event cannot happen.
-  // Precondition: the caller is on no context.
+  // Precondition: the caller is on no context that has its own thread, and in no hook and no
+  // callback of a disk on a context.
   { runtime.wait_for(event) } -> std::same_as<bool>;
   // The same, but returns false when now_ns() has reached the deadline, too.
   { runtime.wait_until(event, std::uint64_t{}) } -> std::same_as<bool>;
@@ -82,20 +83,48 @@ namespace detail {
       Violation::wrong_context,
       Incident::of(operation, where)
           .with("a thread of a runtime would wait for its own runtime",
-                "call it on a thread of the program's own, or submit with an end callback"));
+                "wait on a thread of the program's own, or go on in a callback or a Work"));
+}
+[[noreturn, gnu::cold, gnu::noinline]] inline void violate_wait_in_disk(const char* operation,
+                                                                        const char* disk_name,
+                                                                        const Place& where) {
+  blkown::detail::violate(
+      Violation::wrong_context,
+      Incident::of(operation, where)
+          .with("a hook or a callback of disk '{subject}' would wait for its own context",
+                "submit with an end callback, or call it in a Work")
+          .about(disk_name));
+}
+
+/// Checks that this thread does not wait for itself.
+/// Violation: wrong_context, if the thread runs, or is bound to, a context that has its own thread
+/// and for which `is_awaited(const Context&)` is true: the context cannot run during the wait.
+template <class IsAwaited>
+void check_thread_may_wait(IsAwaited is_awaited, const char* operation, const Place& where) {
+  for (const Context* const own : {Context::current(), Context::of_thread()}) {
+    if (own != nullptr && own->has_own_thread() && is_awaited(*own)) violate_wait(operation, where);
+  }
 }
 
 /// Checks that the caller may wait for what the runtime's contexts do.
-/// Violation: wrong_context, if the thread is the runtime's own: its context cannot run until the
-/// wait is over.
+/// Violation: wrong_context, as for check_thread_may_wait(), or if the caller is in a hook or a
+/// callback of a disk on one of the contexts. The wait would run the disk's works inside of the
+/// callback. Neither those nor what the disk still has to call back can go on before it returns.
 template <class Rt>
 void check_may_wait(Rt& runtime, const char* operation, const Place& where) {
-  const Context* const here = Context::current();
-  if (here == nullptr || !here->has_own_thread()) [[likely]]
+  Context* const here = Context::current();
+  if (here == nullptr) [[likely]]
     return;
-  for (std::uint32_t i = 0; i != runtime.context_count(); ++i) {
-    if (&runtime.context(i) == here) violate_wait(operation, where);
-  }
+  const auto is_its_own = [&](const Context& context) {
+    for (std::uint32_t i = 0; i != runtime.context_count(); ++i) {
+      if (&runtime.context(i) == &context) return true;
+    }
+    return false;
+  };
+  check_thread_may_wait(is_its_own, operation, where);
+  if (!is_its_own(*here)) return;
+  if (const auto* const disk = here->users().find_busy()) [[unlikely]]
+    violate_wait_in_disk(operation, disk->name, where);
 }
 
 }  // namespace detail

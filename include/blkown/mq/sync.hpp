@@ -69,19 +69,15 @@ template <class D>
 }
 
 /// Checks that the caller may wait for the disk.
-/// Violation: wrong_context, as for check_may_wait(), or if the caller is in a hook or in a
-/// callback of the disk.
+/// Violation: wrong_context, as for check_may_wait(); and the same for the disk's contexts, if
+/// those are another runtime's.
 template <Runtime Rt, class D>
 void check_may_wait_for(Rt& runtime, const Disk<D>& disk, const Waiter& waiter) {
   check_may_wait(runtime, waiter.operation, waiter.where);
-  if (!disk.is_calling_out()) [[likely]]
-    return;
-  blkown::detail::violate(
-      Violation::wrong_context,
-      Incident::of(waiter.operation, waiter.where)
-          .with("a hook or a callback of disk '{subject}' would wait for the disk",
-                "submit with an end callback, or call it in a Work")
-          .about(disk.config().name));
+  check_thread_may_wait([&](const Context& context) { return disk.is_on(context); },
+                        waiter.operation, waiter.where);
+  if (disk.is_calling_out()) [[unlikely]]
+    violate_wait_in_disk(waiter.operation, disk.config().name, waiter.where);
 }
 
 /// Waits for the event, and calls `report` once if that takes `report_after_ms`, unless that is 0.
@@ -151,12 +147,17 @@ inline constexpr std::uint32_t default_report_after_ms = 10'000;
 
 /// Submits the bio that `make(on_end)` returns on the runtime's first context, and waits for its
 /// end. Returns the bio's status.
-/// Precondition: the caller runs on none of the runtime's contexts.
+/// Precondition: `runtime` has the disk's contexts. The caller runs none of them, or runs one of a
+/// runtime without threads of its own, such as a LoopRuntime, in a Work, in a timer's function or
+/// in a Control's callback.
 /// Effects: when it has waited for `report_after_ms`, the call reports that once
 /// (Report::long_wait), prints the table of Disk::print_in_flight to stderr if a report handler is
 /// installed, and waits on. 0: it never reports.
-/// Violation: wrong_context, if the caller is a thread of a ThreadRuntime that is `runtime`.
-/// Violation: wrong_context, if the caller is in a hook or in a bio's callback of the disk.
+/// Violation: wrong_context, if the caller's thread is one of the runtime's or of the disk's
+/// (ContextHooks::has_own_thread), also while that thread runs a context of another runtime.
+/// Violation: wrong_context, if the caller is in a hook or in the end callback of a bio or of a
+/// private request, of this disk or of another disk on a context of the runtime. Every context of
+/// the runtime counts, not only the first.
 /// Violation: object_in_use, if the runtime has nothing left to run before the bio has ended.
 /// Context: may sleep.
 template <Runtime Rt, class D, class Make>
@@ -260,8 +261,8 @@ template <Runtime Rt, class D>
 
 /// Starts an operation with `start(Control&)`, and waits until the operation is done. Returns the
 /// operation's status. Makes no report, because it knows no disk.
-/// Precondition: the caller runs on none of the runtime's contexts.
-/// Violation: as for submit_and_wait.
+/// Precondition: as for submit_and_wait.
+/// Violation: wrong_context, as for submit_and_wait. A disk on another runtime is not seen.
 /// Context: may sleep.
 template <Runtime Rt, class Start>
 [[nodiscard]] Status run_and_wait(Rt& runtime, Start start, Place where = Place::current()) {

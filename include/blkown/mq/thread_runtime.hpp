@@ -105,6 +105,7 @@ class ThreadRuntime {
                   index} {}
 
     void work() {
+      context.bind_thread();
       while (true) {
         context.run();
         const bool is_stopped = sleeper.sleep([this] { return context.fall_asleep(); },

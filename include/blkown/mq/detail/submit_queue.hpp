@@ -102,7 +102,7 @@ class SubmitQueue {
         control_{disk, *this, issuer_, notes_},
         settles_at_once_{disk.config().completion == CompletionMode::immediate &&
                          !disk.config().blocking},
-        user_{&context.users(), "disk", disk.config().name},
+        user_{&context.users(), "disk", disk.config().name, &entered_},
         remote_ended_work_{
             [](void* self, Work&) { static_cast<SubmitQueue*>(self)->take_remote_ended(); }, this},
         remote_completed_work_{
@@ -334,11 +334,19 @@ class SubmitQueue {
            remote_completed_work_.is_queued();
   }
 
-  // --- for the disk's destructor ----------------------------------------------------------------
+  // --- for the disk -----------------------------------------------------------------------------
 
-  /// Whether a call, a hook or a callback of the disk is running on this context.
+  /// Whether a call, a hook or a callback of the disk is running on this context. Only for this
+  /// context, or while nothing uses the disk.
   [[nodiscard]] bool is_entered() const noexcept { return entered_; }
   [[nodiscard]] bool is_plugged() const noexcept { return issuer_.is_plugged(); }
+  /// From here to end_hooks() the disk calls hooks outside of an Entry.
+  /// Context: this context, outside of an Entry.
+  [[gnu::cold]] void begin_hooks() noexcept { entered_ = true; }
+  [[gnu::cold]] void end_hooks() noexcept {
+    entered_ = false;
+    context_.post_local(work_);  // for what the hooks have submitted
+  }
 
  private:
   static constexpr std::uint64_t ns_per_ms = 1'000'000;
@@ -710,6 +718,8 @@ class SubmitQueue {
   Issuer<D> issuer_;
   TimeoutScan<D> timeouts_;
   ControlPart<D> control_;
+  // A run of the context within an Entry would clear the flag, and call back out of turn: see
+  // check_may_wait().
   bool entered_ = false;
   const bool settles_at_once_;  // the outermost Entry settles, and may issue what waits
   RelaxedFlag has_plug_;        // for tables on other threads
