@@ -64,7 +64,7 @@ install(FILES
   ${PROJECT_SOURCE_DIR}/.github/CHANGELOG.md
   ${PROJECT_SOURCE_DIR}/.github/CONTRIBUTING.md
   DESTINATION ${CMAKE_INSTALL_DOCDIR})
-# The folders' pages, where README.md links to them.
+# The pages of include/, where README.md links to them. Its other links lead to the repository.
 file(GLOB_RECURSE blkown_pages RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS
   ${PROJECT_SOURCE_DIR}/include/blkown/README.md)
 foreach(page IN LISTS blkown_pages)
