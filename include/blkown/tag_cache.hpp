@@ -152,7 +152,7 @@ class TagCache {
   void give_oldest(std::uint32_t count) noexcept {
     if (count == 0) return;
     has_given_ = true;
-    if (is_ascending(count)) {
+    if (is_consecutive(count)) {
       check_given(bitmap_->give_neighbours(Tag{tags_[0]}, count));
     } else {
       give_mixed(count);
@@ -163,7 +163,7 @@ class TagCache {
   }
   /// Whether each of the `count` oldest tags follows the one before. I/Os that end in the order of
   /// their submits give such tags back.
-  [[nodiscard]] bool is_ascending(std::uint32_t count) const noexcept {
+  [[nodiscard]] bool is_consecutive(std::uint32_t count) const noexcept {
     std::uint32_t next = tags_[0];
     for (std::uint32_t i = 0; i != count; ++i) {
       if (tags_[i] != next++) return false;

@@ -131,6 +131,7 @@ class alignas(line_pair_bytes) TagBitmap {
 
   /// Gives back `count` tags that follow one another: one read-modify-write for each word. False if
   /// one of the tags was free.
+  /// Precondition: first + count <= depth.
   /// Synchronization: as `give`.
   [[nodiscard]] bool give_neighbours(Tag first, std::uint32_t count) noexcept {
     const std::uint32_t per_word = std::uint32_t{1} << shift_;
