@@ -239,6 +239,53 @@ TEST(Order, AnEndInThePollHookFreesItsTagWithinTheHook) {
   EXPECT_TRUE(is_tag_free);
 }
 
+// Goal: a write that a private request's callback submits does not pass one that the driver has
+// requeued in the same resume, or in the same call.
+TEST(Order, ABioOfAPrivateCallbackPassesNoRequeuedRequest) {
+  for (const bool is_zoned : {false, true}) {
+    for (const bool is_resumed : {false, true}) {
+      Bench<fake::Driver> bench{
+          {.capacity_sectors = 1024, .zoned = is_zoned, .zone_sectors = is_zoned ? 128U : 0U}};
+      auto& hw = bench.disk->hw_queue(QueueIndex{0});
+      Ends ends;
+      std::vector<std::byte> memory(512);
+      mq::Bio earlier = mq::Bio::write(1, fake::whole(memory), {&Ends::on_end, &ends});
+      mq::Bio later = mq::Bio::write(2, fake::whole(memory), {&Ends::on_end, &ends});
+      std::function<void()> on_private_end = [&] { bench.disk->submit(bench.context(), later); };
+      const auto start_both = [&] {
+        auto idle = bench.disk->allocate_private(bench.context(), mq::Op::driver_out, false);
+        ASSERT_TRUE(idle.has_value());
+        bench.disk->execute_private(bench.context(), *std::move(idle),
+                                    {[](void* function, mq::Payload<fake::Driver>&) {
+                                       (*static_cast<std::function<void()>*>(function))();
+                                     },
+                                     &on_private_end});
+        bench.disk->submit(bench.context(), earlier);
+      };
+      bench.driver.next = {fake::Driver::Mode::end, fake::Driver::Mode::requeue};
+      Read first{0};
+      first.ends.then = [&](mq::Bio&) { start_both(); };
+      if (is_resumed) {
+        hw.stop();
+        start_both();
+        bench.runtime.run();
+        hw.start();
+      } else {
+        bench.driver.next.push_front(fake::Driver::Mode::end);
+        bench.disk->submit(bench.context(), first.bio);
+      }
+      bench.runtime.run();
+      std::vector<std::uint64_t> writes;
+      for (const fake::Seen& seen : bench.driver.seen) {
+        if (seen.op == mq::Op::write) writes.push_back(seen.sector);
+      }
+      EXPECT_EQ(writes, (std::vector<std::uint64_t>{1, 1, 2}))
+          << (is_zoned ? "zoned, " : "") << (is_resumed ? "resumed" : "called");
+      EXPECT_EQ(ends.count, 2);
+    }
+  }
+}
+
 // Goal: a bio that was issued in part stays before the bios that queue_rq submits.
 TEST(Order, ABioIssuedInPartKeepsItsPlaceBeforeBiosThatQueueRqSubmits) {
   Bench<HookDriver> bench{{.capacity_sectors = 1024, .limits = {.max_sectors = 1}, .depth = 2}};

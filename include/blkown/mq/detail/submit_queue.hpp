@@ -575,8 +575,10 @@ class SubmitQueue {
       return ended_bios_.push_back(bio);
     finish(bio);
   }
-  /// Takes back what the driver has ended or given back while resume() called it. A bio that an end
-  /// callback submits must not pass a request that is to be issued again.
+  /// Takes back what the driver has ended or given back while resume() called it. So a bio that an
+  /// end callback submits does not pass a request of resume() that is to be issued again. Elsewhere
+  /// such a bio may pass one, but not on a zoned disk: there no bio is whole, and settle() takes
+  /// every request back before it calls the callback of a bio.
   [[gnu::noinline]] void take_back_before_callbacks() noexcept {
     while (auto ended = ended_.pop_front()) {
       R& request = *blkown::detail::HandleAccess::take(*ended);
@@ -588,6 +590,18 @@ class SubmitQueue {
         take_back_in_full(request);
       }
     }
+  }
+  /// Takes the requests that are to be issued again out of ended_.
+  void take_back_requeued() noexcept {
+    EndedList<R> others;
+    while (auto ended = ended_.pop_front()) {
+      if (ended->is_requeue()) {
+        issuer_.take_requeued(*blkown::detail::HandleAccess::take(*ended));
+      } else {
+        others.push_back(*std::move(ended));
+      }
+    }
+    ended_ = std::move(others);
   }
   /// take_back() where no tag can be put into the stash as it is.
   [[gnu::noinline]] void take_back_while_tags_are_short(R& request) noexcept {
@@ -629,6 +643,8 @@ class SubmitQueue {
     Bio* const bio = state.bio;
     if (bio == nullptr) {
       state.status = status;
+      // The callback may submit bios, which must not pass a request that is to be issued again.
+      take_back_requeued();
       state.on_private_end(payload);
     }
     if (state.op == Op::zone_append)
