@@ -491,7 +491,11 @@ TEST(Dispatch, PollCompletesItsClaimsBeforeItReturns) {
 /// more for `again` times.
 struct CompletesInQueueRq : fake::FullDriver {
   Answer queue_rq(Hw& hw, QueueData&, blkown::Idle<Rq> idle, bool) override {
-    hw.complete_local(std::move(idle).start().into_claim());
+    if (is_at_once) {
+      hw.complete_local(std::move(idle).start().into_claim());
+    } else {
+      publish(hw, std::move(idle));
+    }
     return Answer::accepted();
   }
   unsigned poll(Hw&) override { return 0; }
@@ -505,6 +509,7 @@ struct CompletesInQueueRq : fake::FullDriver {
   }
   int completed = 0;
   int again = 0;
+  bool is_at_once = true;
 };
 
 // Goal: a claim that a hook completes waits for the context's work, and nothing is posted for it.
@@ -642,6 +647,26 @@ TEST(Dispatch, ARunCompletesWhatItFinds) {
     EXPECT_EQ(bench.driver.completed, 10);
     EXPECT_EQ(reads.ends.count, 3);
   }
+}
+
+// Method: the stack's work runs before the disk's work, and finds a claim of either kind. The hook
+// passes each on once more.
+TEST(Dispatch, ARunForOtherThreadsCompletesWhatItFinds) {
+  Bench<CompletesInQueueRq> bench;
+  bench.driver.again = 2;
+  Reads reads{2};
+  bench.disk->submit(bench.context(), *reads.bios[0]);
+  bench.driver.is_at_once = false;
+  bench.disk->submit(bench.context(), *reads.bios[1]);
+  auto& hw = bench.disk->hw_queue(blkown::QueueIndex{0});
+  hw.complete(*hw.claim(hw.data.published.at(0)));
+  const std::size_t works = bench.context().runnable();
+  ASSERT_EQ(works, 2U);
+  bench.context().run_one(works - 1);
+  EXPECT_EQ(bench.driver.completed, 2) << "each claim once";
+  bench.runtime.run();
+  EXPECT_EQ(bench.driver.completed, 4);
+  EXPECT_EQ(reads.ends.order, (std::vector{reads.bios[0].get(), reads.bios[1].get()}));
 }
 
 // Goal: operations wait for claims that wait for the hook.

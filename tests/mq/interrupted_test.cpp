@@ -11,6 +11,7 @@
 //
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <blkown/mq/loop_runtime.hpp>
 #include <blkown/mq/mq.hpp>
 #include <cstdint>
@@ -19,6 +20,7 @@
 #include <functional>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "mq/fake_driver.hpp"
 
@@ -197,14 +199,36 @@ struct PassesDriver : fake::FullDriver {
     const auto [hw, value] = published.front();
     published.pop_front();
     ++passed;
-    pass(*hw, *hw->claim(value));
+    auto claim = *hw->claim(value);
+    const void* const request = &claim.data();
+    const int begin = ++moments;
+    pass(*hw, std::move(claim));
+    passes.push_back({request, begin, ++moments});
     return true;
   }
   void complete(Hw&, blkown::Claim<Rq> claim) override {
     ++completed;
+    order.push_back(&claim.data());
     std::move(claim).end_ok();
   }
+  /// Whether no claim was completed before one whose pass was over when its own began.
+  [[nodiscard]] bool is_in_order() const {
+    const auto place = [&](const Pass& of) { return std::ranges::find(order, of.request); };
+    return std::ranges::all_of(passes, [&](const Pass& a) {
+      return std::ranges::all_of(
+          passes, [&](const Pass& b) { return a.end >= b.begin || place(a) < place(b); });
+    });
+  }
+
+  struct Pass {
+    const void* request;
+    int begin;
+    int end;
+  };
   std::deque<std::pair<Hw*, std::uint64_t>> published;
+  std::vector<Pass> passes;
+  std::vector<const void*> order;  // of the calls of complete()
+  int moments = 0;
   int passed = 0;
   int completed = 0;
 };
@@ -234,9 +258,10 @@ struct OwnStage {
 };
 
 /// Interrupts `call(stage)` after each of its operations in turn, on the context's own thread, by a
-/// completion of a read in flight. Returns the number of operations.
+/// completion of a read in flight. Returns the number of operations. The claims are completed in
+/// the order of their passes, whatever order the context's works are run in.
 template <class Call>
-int interrupt_own(bool is_polled, bool removes, Call call) {
+int interrupt_own(bool is_polled, bool removes, bool last_first, Call call) {
   for (int operations = 1;; ++operations) {
     OwnStage stage{is_polled};
     PassesDriver& driver = stage.bench.driver;
@@ -248,8 +273,12 @@ int interrupt_own(bool is_polled, bool removes, Call call) {
       call(stage);
       is_over = support::interruption.disarm();
     }
+    while (last_first && stage.bench.context().runnable() != 0) {
+      stage.bench.context().run_one(stage.bench.context().runnable() - 1);
+    }
     stage.bench.runtime.run();
     EXPECT_EQ(driver.completed, driver.passed) << "operation " << operations << ": a lost claim";
+    EXPECT_TRUE(driver.is_in_order()) << "operation " << operations;
     if (stage.last().ends.count == 0 && !stage.last().bio.is_in_flight())
       stage.submit(stage.last());
     while (driver.pass_one()) stage.bench.runtime.run();
@@ -260,6 +289,12 @@ int interrupt_own(bool is_polled, bool removes, Call call) {
     if (testing::Test::HasFailure()) std::abort();  // the disk cannot be destroyed
     if (is_over) return operations;
   }
+}
+
+template <class Call>
+int interrupt_own(bool is_polled, bool removes, Call call) {
+  return std::min(interrupt_own(is_polled, removes, false, call),
+                  interrupt_own(is_polled, removes, true, call));
 }
 
 TEST(Interrupted, AClaimThatAnInterruptOfTheContextPassesWithinASubmitIsCompleted) {

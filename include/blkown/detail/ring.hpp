@@ -64,8 +64,8 @@ class Ring {
     return first;
   }
 
-  /// Takes all elements, and calls `visit(T&)` for each, which may give the element away, and add
-  /// others to the ring.
+  /// Takes all elements, and calls `visit(T&)` for each, which may give the element away. Elements
+  /// that `visit` adds to the ring stay in it, and are not visited.
   template <class Visit>
   void take_each(Visit visit) noexcept {
     T* const last = std::exchange(last_, nullptr);

@@ -7,8 +7,7 @@
 //
 //   push      the pusher gives up its handle, and links the request on top with a compare-exchange.
 //             The pusher that found the stack empty posts the taking context's work. The others
-//             rely on that post. If only the taking context and its interrupts push, and only
-//             within its calls, the end of the call looks at the stack in place of a post.
+//             rely on that post.
 //   push      of a run: a pusher links several requests before it pushes them by one exchange.
 //   take_all  the taker takes the whole stack with one exchange, and gets its requests as a ring,
 //             oldest first. The taker makes the handles again.
@@ -40,7 +39,7 @@ class RequestStack {
   RequestStack& operator=(const RequestStack&) = delete;
 
   /// Pushes a request. Returns true if the stack was empty: then the caller must post the taker's
-  /// work, unless the end of the taker's present call looks at the stack.
+  /// work.
   /// Synchronization: the caller's writes to the request happen before take_all() returns it.
   /// Context: any, interrupts included. No allocation, no lock.
   [[nodiscard]] bool push(R& request) noexcept { return push_linked(request, request); }
@@ -72,8 +71,10 @@ class RequestStack {
   }
 
   [[nodiscard]] bool empty() const noexcept {
-    // No transition. Relaxed: the push that finds the stack empty is followed by a post, and its
-    // run looks again; or the pusher is on the taker's thread, as an interrupt of it is.
+    // No transition. Relaxed: a push to an empty stack is followed by a post, whose run looks
+    // again. The taker's look before it passes a Claim locally orders that Claim behind those that
+    // its own thread, interrupts included, has pushed, or a thread whose push happens before the
+    // look.
     return top_.load(std::memory_order_relaxed) == nullptr;
   }
 
@@ -86,11 +87,14 @@ class RequestStack {
     Link::set_next(*taken.newest, taken.oldest);
     return Requests::ending_with(*taken.newest);
   }
-  /// The same, and calls `visit(R&)` for each.
-  template <class Visit>
-  void take_each(Visit visit) noexcept {
-    if (empty()) return;
-    for (R* request = take_chain().oldest; request != nullptr;) {
+  /// The same, and then calls `first()`, and `visit(R&)` for each. Requests that these push are not
+  /// visited.
+  template <class First, class Visit>
+  void take_each(First first, Visit visit) noexcept {
+    if (empty()) return first();
+    R* const oldest = take_chain().oldest;
+    first();
+    for (R* request = oldest; request != nullptr;) {
       R* const next = Link::next(*request);  // the visit gives the link away
       visit(*request);
       request = next;

@@ -434,8 +434,7 @@ class SubmitQueue {
   void take_remote_completed() noexcept {
     enter();
     notes_.resume_pending = true;
-    complete_own();  // those that were passed before
-    complete_all_remote();
+    complete_all();
     settle_in_work();
   }
 
@@ -671,9 +670,13 @@ class SubmitQueue {
     const typename Issuer<D>::InReapingHook hook{issuer_};  // one for all calls
     completed_.take_each([this](R& request) { complete(request); });
   }
-  [[gnu::noinline]] void complete_all_remote() noexcept {
+  /// Calls the hook for all Claims that were passed until now: those in completed_ were first. The
+  /// stack is taken before the hook is called, so that a Claim that the hook passes on waits for
+  /// the next run.
+  [[gnu::noinline]] void complete_all() noexcept {
     const typename Issuer<D>::InReapingHook hook{issuer_};
-    remote_completed_.take_each([this](R& request) { complete(request); });
+    remote_completed_.take_each([this] { complete_own(); },
+                                [this](R& request) { complete(request); });
   }
   [[gnu::always_inline]] void complete(R& request) noexcept {
     if constexpr (names_complete<D>) {
