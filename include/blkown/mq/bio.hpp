@@ -344,8 +344,8 @@ struct BioAccess {
     bio.progress_.done_bytes = 0;
     bio.progress_.cursor = {};
   }
-  /// Puts a bio in flight that is one request, without a flush step.
-  /// Precondition: the bio is not in flight.
+  /// Begins the issue of a bio that is one request, without a flush step.
+  /// Precondition: the bio is not in flight, or it waits and nothing of it is issued.
   static void begin_whole(Bio& bio) noexcept {
     BioState& state = bio.state_;
     state.parts = 1;

@@ -192,7 +192,9 @@ class alignas(blkown::detail::line_pair_bytes) Disk {
   };
 
   /// Calls the driver's poll() for this context's polled I/O. Returns the number of requests that
-  /// the driver reports as reaped.
+  /// the driver reports as reaped. A caller that polls for the end of an I/O must also run the
+  /// context: requests that were passed to HwQueue::complete, and those passed on behind them, end
+  /// there.
   unsigned poll(Context& context, Place where = Place::current()) {
     auto& queue = queue_of(context, "mq::Disk::poll", where);
     const Entry entry{queue, "mq::Disk::poll", where};

@@ -204,14 +204,17 @@ struct Zone {
 ///       with is_last true followed.
 ///   void complete(HwQueue<D>&, Claim<Request<D>>);
 ///       Finishes a request that was given to HwQueue::complete or complete_local, on the
-///       submitting context. Without this hook such a request ends with Status::ok.
+///       submitting context. Without this hook such a request ends with Status::ok: one that was
+///       given to complete on its context, and one that was given to complete_local at once, on the
+///       caller's thread.
 ///   TimeoutAction timeout(HwQueue<D>&, const ARef<Request<D>>&, const Cookie&);
 ///       Called for a publication that has been in flight for longer than its timeout, never
 ///       earlier. A request that is published again has its whole timeout again. The driver gets
 ///       the right with blkown::claim(pin, cookie), which fails if the completion was first.
 ///       Without this hook no request times out.
 ///   unsigned poll(HwQueue<D>&);
-///       Reaps the completions of a poll queue. Returns their number.
+///       Reaps the completions of a poll queue. Returns their number. Passes Claims to
+///       HwQueue::complete_local: a Claim given to complete waits until the context is run.
 ///   Status init_hctx(HwQueue<D>&, QueueData&);
 ///   void exit_hctx(HwQueue<D>&, QueueData&);
 ///       Called when a hardware queue is put into use or taken out of use: by Disk::create,

@@ -116,10 +116,12 @@ class alignas(blkown::detail::line_pair_bytes) HwQueue {
     Submitter* const submitter = detail::state_of(claim.data(where)).submitter;
     submitter->take_completed(Submitter::bare_completed(std::move(claim)));
   }
-  /// The same for a hook, a work or a timer's function. Needs no atomic operation if the caller
-  /// runs the request's context, and passes the request on as complete() does if not. The hook
-  /// complete is called in the context's next run; in Disk::poll before it returns, if the hook
-  /// poll has passed the claim. Without a hook complete the request ends at once.
+  /// Passes the claim as complete() does, without an atomic operation if the caller runs the
+  /// request's context. For hooks, works and timer functions. The hook complete is called in the
+  /// next run of the disk's work. For a claim that the hook poll has passed, it is called before
+  /// Disk::poll returns, except behind a claim that was given to complete(), and for a request of
+  /// another disk of the pool: a poller must also run its context. Without a hook complete the
+  /// request ends at once, on the caller's thread.
   /// Context: any thread; not interrupt safe, like the end of a request.
   [[gnu::always_inline]] void complete_local(BLKOWN_HELD Claim<R>&& claim,
                                              Place where = Place::current()) noexcept {

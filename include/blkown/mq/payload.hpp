@@ -46,9 +46,9 @@ template <class D>
 struct PayloadState {
   Bio* bio = nullptr;  // null: a private request
   SubmitQueue<D>* submitter = nullptr;
-  // Of a request that Issuer::issue_whole has issued: the lane that its tag came from. Else null.
-  // Such a request is its bio's only one, and is not traced. A requeue clears the member. The end
-  // does not: each function that gives the request another I/O sets it.
+  // Of a request that Issuer::issue_whole or issue_whole_ones has issued: the lane that its tag
+  // came from. Else null. Such a request is its bio's only one, and is not traced. A requeue clears
+  // the member. The end does not: each function that gives the request another I/O sets it.
   Lane<D>* whole_lane = nullptr;
   // With 8 bytes of the driver's data or none, what is above is in the header's cache line, and a
   // completion that reads none of what follows touches one line of the request.

@@ -14,7 +14,7 @@
 //   take_turn   a lane whose turn has come allocates, or joins again at the head.
 //   finish_turn a lane has allocated in its turn. If it has more to issue, it joins again at the
 //               end. In a pool that no other disk can use, it may issue turn_bios bios in a row
-//               with the tags that end meanwhile (LaneTags::free), and a further turn begins the
+//               with the tags that end meanwhile (LaneTags::keep), and a further turn begins the
 //               count again.
 //   leave       a lane that cannot use a tag any more leaves. An unused turn goes to the next lane.
 //   exit        a lane ends drawing, after it has given back all tags.
