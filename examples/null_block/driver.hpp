@@ -72,8 +72,8 @@ struct Driver {
   /// In each set of tags, which several disks may share.
   struct PoolData {
     /// The disks that draw from the tags now.
-    std::unique_ptr<std::atomic<std::uint32_t>> disks =
-        std::make_unique<std::atomic<std::uint32_t>>(0);
+    std::shared_ptr<std::atomic<std::uint32_t>> disks =
+        std::make_shared<std::atomic<std::uint32_t>>(0);
   };
   /// In each disk.
   struct QueueData {

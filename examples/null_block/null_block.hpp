@@ -191,11 +191,13 @@ class NullDisk {
   NullDisk& operator=(const NullDisk&) = delete;
   ~NullDisk() {
     if (disk_ == nullptr) return;
-    // n -> n - 1. Relaxed, as above.
-    disk_->pool().data().disks->fetch_sub(1, std::memory_order_relaxed);
+    const auto disks = disk_->pool().data().disks;  // outlives a set of one disk
     static_cast<void>(mq::remove(runtime_, *disk_));
     disk_->queue_data().restart->alarm.cancel();
     wait_for_contexts();
+    disk_.reset();
+    // n -> n - 1. Relaxed, as above. After the disk: SharedTags may replace a set without disks.
+    disks->fetch_sub(1, std::memory_order_relaxed);
   }
 
   [[nodiscard]] Disk& disk() noexcept { return *disk_; }

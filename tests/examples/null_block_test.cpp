@@ -914,6 +914,7 @@ TEST(NullBlock, TheFirstDiskDecidesWhatTheSharedTagsAreLike) {
   const auto first =
       tags.pool_for(config_of("shared_tags=1,hw_queue_depth=5,max_submit_queues=3,poll_queues=1"));
   ASSERT_TRUE(first.has_value());
+  World world{"shared_tags=1,hw_queue_depth=5,max_submit_queues=3,poll_queues=1", 1, *first};
   EXPECT_EQ((*first)->tags().depth(), 5U);
   EXPECT_EQ((*first)->tags().queue_count(), 4U);
   const auto pool_of = [&](std::string_view more) {
@@ -930,6 +931,28 @@ TEST(NullBlock, TheFirstDiskDecidesWhatTheSharedTagsAreLike) {
   null_block::SharedTags bitmap;
   EXPECT_EQ(
       (*bitmap.pool_for(config_of("shared_tags=1,shared_tag_bitmap=1")))->tags().queue_count(), 1U);
+}
+
+// Goal: a disk that was not made, or that is gone, does not decide for those that follow.
+TEST(NullBlock, SharedTagsWithoutADiskAreReplaced) {
+  null_block::SharedTags tags;
+  mq::LoopRuntime runtime;
+  using Disk = null_block::NullDisk<mq::LoopRuntime>;
+  const auto make =
+      [&](std::string_view text) -> std::expected<std::unique_ptr<Disk>, null_block::ConfigError> {
+    const auto config = *null_block::parse_config(text);
+    const auto pool = tags.pool_for(config);
+    if (!pool) return std::unexpected(pool.error());
+    return Disk::create(config, runtime, *pool);
+  };
+  EXPECT_FALSE(make("shared_tags=1,hw_queue_depth=8,init_hctx_probability=100").has_value());
+  {
+    const auto first = make("shared_tags=1,hw_queue_depth=16");
+    ASSERT_TRUE(first.has_value()) << first.error().text;
+    EXPECT_FALSE(make("shared_tags=1,hw_queue_depth=8").has_value());
+    EXPECT_EQ((*first)->disk().pool().tags().depth(), 16U);
+  }
+  EXPECT_TRUE(make("shared_tags=1,hw_queue_depth=8").has_value());
 }
 
 TEST(NullBlock, ABlockingDriverIsCalledInTheContextsWork) {
