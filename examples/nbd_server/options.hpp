@@ -56,7 +56,7 @@ Stores:
   file:PATH           a file or a block device, through io_uring; flag direct: O_DIRECT
   disk:SIZE           a disk of the block layer, in memory
   null:KEY=VALUE,...  a null block disk, see null_block --help; flag control=PATH: a socket that
-                      takes its commands
+                      takes its commands; exports with shared_tags=1 share one set of tags
   SIZE is a number of bytes; k, m and g mean KiB, MiB and GiB. The flag ro makes an export read-only.
 
   --disk STORE        the same as disk=STORE

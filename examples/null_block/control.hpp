@@ -111,12 +111,12 @@ template <class Rt>
 
 template <class Rt>
 [[nodiscard]] std::string show_zones(NullDisk<Rt>& disk) {
-  constexpr unsigned most = 1000;
+  constexpr unsigned max_zones = 1000;
   std::string text;
   unsigned printed = 0;
   mq::Zone zone;
   std::uint64_t index = 0;
-  for (std::uint64_t sector = 0; printed != most; sector += zone.length_sectors, ++index) {
+  for (std::uint64_t sector = 0; printed != max_zones; sector += zone.length_sectors, ++index) {
     if (disk.disk().report_zones(sector, {&zone, 1}) == 0) break;
     if (zone.condition == mq::Zone::Condition::empty) continue;
     text += zone_text(index, zone);

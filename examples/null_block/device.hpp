@@ -83,7 +83,6 @@ class Device {
   /// Precondition: `config` was checked.
   explicit Device(const Config& its_config, std::uint64_t now_ns = 0) {
     if (its_config.zoned != 0) zones.emplace(zone_layout_of(its_config));
-    bandwidth.set_rate(its_config.mbps, now_ns);
     configure(its_config, now_ns);
   }
   Device(const Device&) = delete;

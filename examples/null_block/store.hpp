@@ -90,7 +90,8 @@ class Store {
   /// Context: any thread, while calls run.
   void power_off(std::uint64_t seed) {
     std::mt19937_64 random{seed};
-    std::deque<std::uint64_t> order;  // empty, and one for all shards: it allocates
+    // Empty for each shard. Outside the loop, because a deque allocates when it is made.
+    std::deque<std::uint64_t> order;
     for (Shard& shard : shards_) {
       const std::lock_guard lock{shard.mutex};
       shard.is_powered = false;

@@ -214,8 +214,9 @@ class ZonedUblk {
   /// there are.
   [[nodiscard]] Result report(const ublksrv_io_desc& command) {
     ++counts_.reports;
-    const std::uint64_t most = disk_.config().capacity_sectors / disk_.config().zone_sectors + 1;
-    std::vector<mq::Zone> zones(std::min<std::uint64_t>(command.nr_sectors, most));
+    const std::uint64_t max_zones =
+        disk_.config().capacity_sectors / disk_.config().zone_sectors + 1;
+    std::vector<mq::Zone> zones(std::min<std::uint64_t>(command.nr_sectors, max_zones));
     zones.resize(disk_.report_zones(command.start_sector, zones));
     std::vector<blk_zone> told;
     for (const mq::Zone& zone : zones) told.push_back(blk_zone_of(zone));
