@@ -15,6 +15,10 @@
 #include <string>
 #include <vector>
 
+#if BLKOWN_SIM_HAS_ASAN
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace {
 
 using blkown::sim::FileMedia;
@@ -174,10 +178,38 @@ TEST(ZeroedMemory, IsAsLongAsSaidAlignedAndZero) {
       ASSERT_EQ(memory.size(), size);
       EXPECT_EQ(reinterpret_cast<std::uintptr_t>(memory.data()) % alignment, 0U);
       for (const std::byte one : memory.bytes()) ASSERT_EQ(one, std::byte{});
-      std::memset(memory.data(), 7, size);  // AddressSanitizer knows the end
+      std::memset(memory.data(), 7, size);  // all of it is the object's
       EXPECT_EQ(memory.bytes().back(), std::byte{7});
     }
   }
 }
+
+TEST(ZeroedMemory, MayBeEmpty) {
+  for (const std::size_t alignment : {16U, 4096U}) {
+    blkown::sim::detail::ZeroedMemory memory{0, alignment};
+    EXPECT_NE(memory.data(), nullptr);
+    EXPECT_TRUE(memory.bytes().empty());
+  }
+}
+
+#if BLKOWN_SIM_HAS_ASAN
+// Goal: AddressSanitizer reports a device that writes beyond its medium, or beyond the arena.
+TEST(ZeroedMemoryDeathTest, AnOverrunIsReportedAtBothEnds) {
+  for (const std::size_t alignment : {1U, 16U, 512U, 4096U}) {
+    for (const std::size_t size : {std::size_t{1}, std::size_t{4096}, std::size_t{5001}}) {
+      blkown::sim::detail::ZeroedMemory memory{size, alignment};
+      volatile std::byte* const begin = memory.data();
+      for (const std::ptrdiff_t at : {static_cast<std::ptrdiff_t>(size), std::ptrdiff_t{-1}}) {
+        EXPECT_NE(__asan_address_is_poisoned(const_cast<std::byte*>(begin) + at), 0)
+            << alignment << " " << size << " " << at;
+      }
+    }
+  }
+  MemoryMedia media{4096};
+  volatile std::byte* const begin = const_cast<std::byte*>(media.bytes().data());
+  EXPECT_DEATH(begin[4096] = std::byte{1}, "heap-buffer-overflow");
+  EXPECT_DEATH(begin[-1] = std::byte{1}, "heap-buffer-overflow");
+}
+#endif
 
 }  // namespace

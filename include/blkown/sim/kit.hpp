@@ -26,6 +26,7 @@
 #include <blkown/config.hpp>
 #include <blkown/place.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
+#include <blkown/sim/device/zeroed_memory.hpp>
 #include <blkown/sim/harness/child_run.hpp>
 #include <blkown/sim/harness/ci_run.hpp>
 #include <blkown/sim/harness/core_world.hpp>
@@ -56,14 +57,7 @@
 #include <malloc.h>
 #endif
 
-#if defined(__SANITIZE_ADDRESS__)
-#define BLKOWN_SIM_HAS_ASAN
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define BLKOWN_SIM_HAS_ASAN
-#endif
-#endif
-#ifdef BLKOWN_SIM_HAS_ASAN
+#if BLKOWN_SIM_HAS_ASAN
 extern "C" void __sanitizer_set_death_callback(void (*callback)());
 #endif
 
@@ -167,7 +161,7 @@ class CrashHandlers {
       const auto before = std::signal(signals[i], &on_signal);
       if (before != SIG_DFL) std::signal(signals[i], before);
     }
-#ifdef BLKOWN_SIM_HAS_ASAN
+#if BLKOWN_SIM_HAS_ASAN
     __sanitizer_set_death_callback([] { report_crash("AddressSanitizer has stopped the driver"); });
 #endif
   }
@@ -446,8 +440,8 @@ inline void print(const KitTotals& totals, double seconds) {
 namespace detail {
 
 /// Keeps freed memory for the next run, which takes as much as the one before. Without this, glibc
-/// gives the memory back after most runs, and a tenth of the time is page faults. Large blocks go
-/// back, as those of many disks: few of their pages are ever written.
+/// gives the memory back after most runs, and a tenth of the time is page faults. Blocks from 4 MiB
+/// on go back, as those of many disks: few of their pages are ever written (ZeroedMemory).
 inline void keep_freed_memory() noexcept {
 #ifdef M_TRIM_THRESHOLD
   static_cast<void>(mallopt(M_MMAP_THRESHOLD, 4 << 20));
@@ -468,7 +462,8 @@ int world_main(int argc, char** argv, const typename World::Make& make,
     std::fprintf(stderr, "%s: %s\n", options->program.c_str(), problem.c_str());
     return 2;
   }
-  keep_freed_memory();
+  // A run in a process of its own gives its memory back with the process.
+  if (!options->has_processes() && !options->shrink) keep_freed_memory();
   KitTotals totals;
   const auto begin = std::chrono::steady_clock::now();
   const int status = detail::run_as_told<World>(*options, totals, make);
@@ -482,6 +477,9 @@ int world_main(int argc, char** argv, const typename World::Make& make,
 /// The main function of a program that tests a driver of an NvmeController on the bare core.
 /// Returns 0 if no invariant was broken, 1 if one was or a run has ended its process, and 2 if an
 /// option or a file cannot be used.
+/// Effects: with glibc, and if the runs are in this process, sets the process's M_MMAP_THRESHOLD to
+/// 4 MiB and its M_TRIM_THRESHOLD to 64 MiB (mallopt), and leaves them so. The same for
+/// message_main and mq_main.
 template <NvmeDriver D>
 int nvme_main(int argc, char** argv) {
   using World = NvmeWorld<D>;

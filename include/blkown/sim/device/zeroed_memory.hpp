@@ -9,24 +9,40 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <span>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define BLKOWN_SIM_HAS_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define BLKOWN_SIM_HAS_ASAN 1
+#endif
+#endif
+#ifndef BLKOWN_SIM_HAS_ASAN
+#define BLKOWN_SIM_HAS_ASAN 0
+#endif
 
 namespace blkown {
 inline namespace BLKOWN_ABI {
 namespace sim::detail {
 
-/// Zeroes, which are not written one by one: a large block comes from the system as zeroes, and
-/// takes memory only where it is written. A run of many disks uses a small part of each.
+/// Zeroes. A block beyond the threshold from which malloc asks the system (4 MiB in a program of
+/// the kit with glibc) comes as zeroes, and takes memory only where it is written: a run of many
+/// disks uses a small part of each. A smaller block may be memory that was freed, and is cleared.
+///
+/// AddressSanitizer reports the first byte behind the end and the last one before the begin.
 class ZeroedMemory {
  public:
   /// `alignment` is a power of two. Without memory the process ends.
   explicit ZeroedMemory(std::size_t size_bytes, std::size_t alignment = alignof(std::max_align_t))
       : size_bytes_{size_bytes},
-        block_{static_cast<std::byte*>(std::calloc(size_bytes + alignment, 1))} {
+        block_{allocate(size_bytes == 0 ? 1 : size_bytes, alignment)},
+        begin_{block_.get()} {
     if (block_ == nullptr) std::abort();
-    const std::size_t behind = reinterpret_cast<std::uintptr_t>(block_.get()) % alignment;
-    begin_ = block_.get() + (behind == 0 ? 0 : alignment - behind);
+    const std::size_t behind = reinterpret_cast<std::uintptr_t>(begin_) % alignment;
+    if (behind != 0) begin_ += alignment - behind;
   }
 
   [[nodiscard]] std::byte* data() noexcept { return begin_; }
@@ -39,9 +55,26 @@ class ZeroedMemory {
     void operator()(std::byte* memory) const noexcept { std::free(memory); }
   };
 
+  /// A block that has `size_bytes` bytes from its first aligned address on, and no more where
+  /// AddressSanitizer is to see an overrun.
+  [[nodiscard]] static std::byte* allocate(std::size_t size_bytes, std::size_t alignment) noexcept {
+    if (alignment <= alignof(std::max_align_t)) {
+      return static_cast<std::byte*>(std::calloc(size_bytes, 1));
+    }
+#if BLKOWN_SIM_HAS_ASAN
+    // Not aligned_alloc, whose sizes are multiples of the alignment.
+    void* block = nullptr;
+    if (posix_memalign(&block, alignment, size_bytes) != 0) return nullptr;
+    std::memset(block, 0, size_bytes);
+    return static_cast<std::byte*>(block);
+#else
+    return static_cast<std::byte*>(std::calloc(size_bytes + alignment, 1));
+#endif
+  }
+
   std::size_t size_bytes_;
   std::unique_ptr<std::byte, Free> block_;
-  std::byte* begin_ = nullptr;
+  std::byte* begin_;
 };
 
 }  // namespace sim::detail
