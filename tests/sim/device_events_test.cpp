@@ -396,6 +396,9 @@ TEST_F(TwoDisks, ACommandBehindTheEndOfItsDiskIsNoWriterOfTheNext) {
   EXPECT_FALSE(events.writer_of(32).has_value());
   fetch(SubmissionEntry::write(3, {0, 1}), 0x1005);
   EXPECT_EQ(events.writer_of(32)->cookie, 0x1005U);
+  fetch(SubmissionEntry::write(2, {std::uint64_t{1} << 62, 1}), 0x1006);
+  EXPECT_EQ(events.writer_of(31)->cookie, 0x1003U);
+  EXPECT_EQ(events.writer_of(32)->cookie, 0x1005U);
 }
 
 }  // namespace

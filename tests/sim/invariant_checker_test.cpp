@@ -393,7 +393,23 @@ TEST_F(InvariantCheckerTest, FindsMemoryThatAFailedDrainKeeps) {
   driver_.complete(cookie);
 }
 
-// Goal: a list that was destroyed is forgotten, although another one is made at its place.
+// Goal: a list that was destroyed is forgotten, with its mapping that the checker has seen.
+TEST_F(InvariantCheckerTest, AListThatWasDestroyedHasNoMapping) {
+  std::optional<dma::IovaList<1>> list{std::in_place};
+  const blkown::Segment segments[] = {{memory_.data(), memory_.size()}};
+  Claim claim = driver_.owned(3, 1).into_claim();
+  auto mapping =
+      dma::map(claim, device_, segments, dma::Direction::bidirectional, *list).value().activate();
+  EXPECT_EQ(found(), "");
+  ASSERT_TRUE(std::move(mapping).cancel(claim).has_value());
+  list.reset();
+  EXPECT_EQ(found(), "");
+  std::move(claim).end_ok();
+  EXPECT_EQ(found(), "");
+}
+
+// Goal: the pin of a mapping for another device is none of the device that is checked, although an
+// earlier list at the same address was attached to this device.
 TEST_F(InvariantCheckerTest, AListThatMapsForAnotherDeviceIsNoneOfThisOne) {
   dma::Device<Iommu> other{iommu_};
   std::optional<dma::IovaList<1>> list{std::in_place};

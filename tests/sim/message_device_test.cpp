@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <blkown/sim/device/bad_ranges.hpp>
 #include <blkown/sim/device/cached_media.hpp>
 #include <blkown/sim/device/message_device.hpp>
 #include <blkown/sim/harness/core_world.hpp>
@@ -409,6 +410,16 @@ TEST(MessageDevice, ABadRangeMayReachBeyondTheLargestSector) {
     EXPECT_EQ(status(sector - 1, 1), DeviceStatus::invalid_command) << "no such sector";
     EXPECT_EQ(status(0, 4), DeviceStatus::success);
   }
+}
+
+TEST(BadRanges, AnEmptyRangeOverlapsNone) {
+  sim::detail::BadRanges ranges;
+  ranges.add({0, 4, 4});
+  EXPECT_TRUE(ranges.overlaps({0, 5, 1}));
+  EXPECT_FALSE(ranges.overlaps({0, 5, 0})) << "within a bad range";
+  ranges.add({0, 20, 0});
+  EXPECT_FALSE(ranges.overlaps({0, 18, 4})) << "a bad range that is empty";
+  EXPECT_FALSE(ranges.overlaps({0, 20, 0}));
 }
 
 TEST(MessageDevice, AHalfReplyHasTheFirstBytesAndEndsTheConnection) {

@@ -36,7 +36,7 @@ class BadRanges {
     if (ranges_.size() == max_ranges) ranges_.erase(ranges_.begin());
     ranges_.push_back(range);
   }
-  /// Whether a part of the range is unreadable.
+  /// Whether a part of the range is unreadable. An empty range has no part and overlaps none.
   [[nodiscard]] bool overlaps(const Range& range) const noexcept {
     return std::ranges::any_of(ranges_, [&](const Range& bad) {
       return bad.medium == range.medium && bad.length != 0 && range.length != 0 &&

@@ -123,8 +123,8 @@ struct DiskPlace {
          entry.io_opcode() == nvme::IoOpcode::write_zeroes;
 }
 
-/// The observer of a device whose commands are of the type `Entry`. Memory grows with the number of
-/// writes.
+/// The observer of a device whose commands are of the type `Entry`. The observer keeps every
+/// fetched write as long as it lives, and grows with their number.
 template <class Entry>
 class DeviceEvents final : public CommandObserver<Entry> {
  public:
