@@ -41,6 +41,10 @@ TEST(DiskMedia, AnOffsetIsOfTheDiskAtItsPlace) {
   EXPECT_EQ(media.disk(1).bytes()[512], std::byte{});
 }
 
+TEST(WatchedMedia, IsAccessedByOneContextAtATime) {
+  EXPECT_FALSE(blkown::sim::WatchedMedia(4096, CacheMode::write_back).has_ranges());
+}
+
 TEST(WatchedMedia, KnowsTheSectorsThatWereWritten) {
   using Sectors = std::set<std::uint64_t>;
   blkown::sim::WatchedMedia media{4096, CacheMode::write_back};

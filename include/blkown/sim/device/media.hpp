@@ -38,9 +38,15 @@ class Media {
   [[nodiscard]] virtual std::uint64_t capacity_bytes() const = 0;
   /// Copies the bytes from `offset_bytes` on to memory.
   [[nodiscard]] virtual bool read(std::uint64_t offset_bytes, std::span<std::byte> to) = 0;
-  /// The bytes from `offset_bytes` on, for a read without a copy: those that read() copies, until
-  /// the next write. Empty: the medium has no view, as one that several threads use.
-  [[nodiscard]] virtual std::span<const std::byte> view(std::uint64_t, std::uint64_t) { return {}; }
+  /// The `length_bytes` bytes from `offset_bytes` on, for a read without a copy: those that read()
+  /// copies, until the next write. Empty: the medium has no view. One whose read() can fail has
+  /// none, because a view cannot fail.
+  /// Context: no other context writes to the range while the view is used. A medium that several
+  /// contexts write to has no view.
+  [[nodiscard]] virtual std::span<const std::byte> view(
+      [[maybe_unused]] std::uint64_t offset_bytes, [[maybe_unused]] std::uint64_t length_bytes) {
+    return {};
+  }
   /// Copies bytes from memory to the storage, from `offset_bytes` on.
   [[nodiscard]] virtual bool write(std::uint64_t offset_bytes, std::span<const std::byte> from) = 0;
   /// Sets `length_bytes` bytes from `offset_bytes` on to zero.

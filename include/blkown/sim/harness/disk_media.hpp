@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// DiskMedia: the media of a run's disks, one behind the other as one medium.
+// WatchedMedia: the medium of a disk of a run. DiskMedia: the media of a run's disks, one behind
+// the other as one medium.
 
 #ifndef BLKOWN_SIM_HARNESS_DISK_MEDIA_HPP
 #define BLKOWN_SIM_HARNESS_DISK_MEDIA_HPP
@@ -22,6 +23,9 @@ inline namespace BLKOWN_ABI {
 namespace sim {
 
 /// The medium of a disk, which notes the sectors that were written.
+///
+/// Context: one at a time. Two writes to different ranges note their sectors in the same words, and
+/// a view sees a write beside it.
 class WatchedMedia final : public CachedMedia {
  public:
   /// Precondition: the capacity is a multiple of 512.
@@ -41,6 +45,7 @@ class WatchedMedia final : public CachedMedia {
     note(offset_bytes, length_bytes);
     return CachedMedia::zero(offset_bytes, length_bytes);
   }
+  [[nodiscard]] bool has_ranges() const noexcept override { return false; }
 
   /// The sectors that were written or noted since forget_changes().
   [[nodiscard]] const detail::SectorSet& changes() const noexcept { return changes_; }
