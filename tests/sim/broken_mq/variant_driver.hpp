@@ -143,8 +143,9 @@ class VariantDriver
   }
   virtual void unmap(Claim<Rq>& claim, const dma::EndProof& proof) { Base::unmap(claim, proof); }
   virtual void take(Hw& lookup, std::span<const CompletionEntry> entries, Caller caller) {
-    // The kit's interrupts come between works or within a doorbell, never within the block layer,
-    // and may therefore do what a hook does. The device's words choose.
+    // The kit's interrupts come between works or within a doorbell. The code that rings a doorbell
+    // is a hook of this driver and none of the block layer, so the interrupt may do what the hook
+    // may. The device's words choose.
     if (entries.front().command_id % 2 == 1) caller = Caller::hook;
     Base::take(lookup, entries, caller);
   }

@@ -14,8 +14,9 @@
 // ActiveMapping alike. From then on, the handle and a drain may both try to unmap. The one whose
 // take changes the word unmaps; the other finds the word changed and leaves the list alone. If the
 // handle is destroyed without proof, or the backend cannot unmap, the one that has the list keeps
-// it: a later drain takes it again. Each
-// mapping of a list gets a new serial number, so a handle or a scan of an older mapping cannot
+// it: a later drain takes it again.
+//
+// Each mapping of a list gets a new serial number, so a handle or a scan of an older mapping cannot
 // change the word of a newer one. A mapping that is renewed, or given back after a wrong proof,
 // returns to active with its old number and therefore with the same word.
 

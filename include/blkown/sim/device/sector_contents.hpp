@@ -29,7 +29,7 @@ class SectorContents {
   [[nodiscard]] std::uint32_t add(const std::byte* sector) {
     std::uint32_t place = count_;
     if (free_.empty()) {
-      // Each byte is written below, before anyone can read it.
+      // The caller reads a place only after the add() that returned it, which writes all its bytes.
       if (count_++ % chunk_size == 0) chunks_.push_back(std::make_unique_for_overwrite<Chunk>());
     } else {
       place = free_.back();

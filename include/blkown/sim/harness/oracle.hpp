@@ -179,9 +179,9 @@ class OracleOf final : public CommandObserver<typename Device::Entry> {
     }
     return entries.front().cookie;
   }
-  /// A time that no entry of a ring was announced before, but those behind the first one of its
-  /// ring are not looked at: they were not announced before the first one.
-  /// `now_ns`: the present time, which an entry without an interrupt may have.
+  /// The earliest announcement among the first entries of all rings, at most `now_ns`, the present
+  /// time: that of an entry without an interrupt may come now. The entries behind a first one were
+  /// announced no earlier.
   [[nodiscard]] std::uint64_t first_announced_ns(std::uint64_t now_ns) const noexcept {
     std::uint64_t first_ns = now_ns;
     for (const std::deque<Posted>& entries : posted_) {
