@@ -132,7 +132,8 @@ class LaneTags {
     return allocate_in_turn(pool, hw, is_more_behind);
   }
   /// The same, as a bare request. Null if there is none.
-  [[nodiscard]] R* allocate_bare(TagPool<D>& pool, const HwQueue<D>& hw, bool is_more_behind) {
+  [[nodiscard, gnu::always_inline]] R* allocate_bare(TagPool<D>& pool, const HwQueue<D>& hw,
+                                                     bool is_more_behind) {
     R* request;
     if (take_undisputed(request)) return request;
     if (R* const kept = kept_.pop_front()) return kept;
