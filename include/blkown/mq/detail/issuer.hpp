@@ -99,36 +99,40 @@ class Issuer {
     if (!is_issued) keep_waiting(lane, bio, can_issue);
     commit(lane);
   }
+  /// What issue_whole() has done.
+  enum class Whole : std::uint8_t {
+    issued,
+    others_wait,  ///< Nothing: the bio would be issued if its lane were open and no bio waited.
+    not_issued,   ///< Nothing.
+  };
   /// Issues a bio that is admitted and becomes one request without a flush step, if nothing holds
-  /// it up. Else returns false, and changes nothing. The caller then uses submit_in_full(). What
-  /// the functions there would do with such a bio is done here, without the steps in between.
+  /// it up. Else changes nothing. The caller then uses wait_whole() or submit_by_steps(). What the
+  /// functions there would do with such a bio is done here, without the steps in between.
   /// Precondition: the bio is not in flight.
-  [[nodiscard, gnu::always_inline]] bool issue_whole(Bio& bio) noexcept {
+  [[nodiscard, gnu::always_inline]] Whole issue_whole(Bio& bio) noexcept {
     const Segment* const memory = BioAccess::only_segment(bio);
     if (holds_ != 0 || disk_.trace_sink().function != nullptr || memory == nullptr ||
         !is_whole(bio)) [[unlikely]] {
-      return false;
+      return Whole::not_issued;
     }
     Lane<D>& lane = lanes_.of_plain(bio);
-    if (!lane.waiting.empty() || lane.is_held_up()) [[unlikely]] {
-      leaves_whole_ = true;
-      return false;
-    }
+    if (!lane.waiting.empty() || lane.is_held_up()) [[unlikely]]
+      return Whole::others_wait;
     R* request;
     if (!lane.tags.take_undisputed(request)) [[unlikely]]
-      return false;
+      return Whole::not_issued;
     BioAccess::begin_whole(bio);
     counters_.submitted_bios.add();
     auto idle = blkown::detail::HandleAccess::make<Idle>(*request, Place::current());
     fill_whole(lane, state_of(RequestTraits<R>::data(*request)), bio, memory);
-    send_whole(lane, std::move(idle), true, true);
-    return true;
+    send_whole(lane, std::move(idle), {.is_last = true, .commits = true});
+    return Whole::issued;
   }
-  /// Makes a bio wait for which issue_whole() has just returned false because others wait. Else
-  /// returns false, and changes nothing. Does for such a bio what submit_in_full() does, without
-  /// the steps in between.
+  /// Makes a bio wait for which issue_whole() has just returned others_wait, if another bio waits.
+  /// Else returns false, and changes nothing. Does for such a bio what submit_by_steps() does,
+  /// without the steps in between.
   [[nodiscard, gnu::always_inline]] bool wait_whole(Bio& bio) noexcept {
-    if (!std::exchange(leaves_whole_, false) || bio.flags().nowait) return false;
+    if (bio.flags().nowait) return false;
     Lane<D>& lane = lanes_.of_plain(bio);
     if (lane.waiting.empty()) return false;
     BioAccess::begin_checked(bio);
@@ -470,24 +474,25 @@ class Issuer {
     state.flags = flags_of(bits_of(bio.flags()) & kept_flags_);
     state.marks = {};
   }
-  /// Sends the request of a whole bio. As send(), and in issue_whole() as commit(), too.
-  [[gnu::always_inline]] void send_whole(Lane<D>& lane, Idle<R>&& idle, bool is_last,
-                                         bool commits) noexcept {
+  struct WholeSend {
+    bool is_last;
+    bool commits;  // nothing follows that commits: a rejection does
+  };
+  /// Sends the request of a whole bio. As send(), and with `commits` as commit(), too.
+  [[gnu::always_inline]] void send_whole(Lane<D>& lane, Idle<R>&& idle, WholeSend how) noexcept {
     holds_ += one_hook;
     Dispatch<D> answer =
-        disk_.driver().queue_rq(*lane.hw, disk_.queue_data(), std::move(idle), is_last);
+        disk_.driver().queue_rq(*lane.hw, disk_.queue_data(), std::move(idle), how.is_last);
     holds_ -= one_hook;
-    lane.is_uncommitted = !is_last;
+    lane.is_uncommitted = !how.is_last;
     if (!answer.is_accepted()) [[unlikely]]
-      take_rejection_of_whole(lane, answer, commits);
+      take_rejection_of_whole(lane, answer, how.commits);
   }
   [[gnu::cold, gnu::noinline]] void take_rejection_of_whole(Lane<D>& lane, Dispatch<D>& answer,
                                                             bool commits) noexcept {
     R& request = *answer.rejected_request();
-    Payload<D>& payload = RequestTraits<R>::data(request);
-    // In resume() the tag is free when the bios behind were issued, as the long way does it.
-    if (!commits) state_of(payload).whole_lane = nullptr;
-    take_rejection(lane, payload, blkown::detail::header_of(request).tag(), answer);
+    take_rejection(lane, RequestTraits<R>::data(request), blkown::detail::header_of(request).tag(),
+                   answer);
     if (commits) commit(lane);
   }
 
@@ -513,7 +518,9 @@ class Issuer {
         continue;
       }
       if (!may_issue_bios(lane)) break;
-      if (issue_whole_ones(lane, lacks_tag)) break;
+      const Waiting left = issue_whole_ones(lane);
+      lacks_tag = left == Waiting::lacks_tag;
+      if (left != Waiting::is_not_whole) break;
       Bio* const bio = lane.waiting.pop_front();
       if (!is_turn_over(lane, *bio) && issue(lane, *bio, !lane.waiting.empty())) {
         lane.parts_of_turn = 0;
@@ -815,37 +822,40 @@ class Issuer {
     trace_waiting(lane, bio);
   }
 
+  /// The lane's first bio that issue_whole_ones() has not issued.
+  enum class Waiting : std::uint8_t {
+    none_or_held_up,  ///< None, or the lane is held up.
+    lacks_tag,        ///< It has to wait for a tag.
+    is_not_whole,     ///< It needs the steps of issue().
+  };
   /// Issues the first waiting bios that are one request each, without the steps that issue() takes
-  /// for others. Returns false at a bio that needs them.
-  /// Effects: `lacks_tag` is set if the first bio has to wait for a tag.
+  /// for others. Returns why it ends.
   /// Precondition: is_open(lane); no request waits to be issued again.
-  [[nodiscard, gnu::always_inline]] bool issue_whole_ones(Lane<D>& lane, bool& lacks_tag) noexcept {
+  [[nodiscard, gnu::always_inline]] Waiting issue_whole_ones(Lane<D>& lane) noexcept {
     const bool is_traced = disk_.trace_sink().function != nullptr;
     while (Bio* const bio = lane.waiting.front()) {
-      if (lane.tags.has_to_wait()) {
-        lacks_tag = true;
-        return true;
-      }
+      if (lane.tags.has_to_wait()) return Waiting::lacks_tag;
       const Segment* const memory = BioAccess::only_segment(*bio);
       if (is_traced || memory == nullptr || !is_whole(*bio) ||
           BioAccess::progress(*bio).done_bytes != 0) [[unlikely]] {
-        return false;
+        return Waiting::is_not_whole;
       }
       static_cast<void>(lane.waiting.pop_front());
       const bool is_last = lane.waiting.empty();
       R* const request = lane.tags.allocate_bare(pool(), *lane.hw, !is_last);
       if (request == nullptr) {
         lane.waiting.push_front(*bio);
-        lacks_tag = true;
-        return true;
+        return Waiting::lacks_tag;
       }
       BioAccess::begin_whole(*bio);
       auto idle = blkown::detail::HandleAccess::make<Idle>(*request, Place::current());
       fill_whole(lane, state_of(RequestTraits<R>::data(*request)), *bio, memory);
-      if (!collect(lane, idle, is_last)) send_whole(lane, std::move(idle), is_last, false);
-      if (lane.is_held_up()) return true;
+      if (!collect(lane, idle, is_last)) {
+        send_whole(lane, std::move(idle), {.is_last = is_last, .commits = false});
+      }
+      if (lane.is_held_up()) break;
     }
-    return true;
+    return Waiting::none_or_held_up;
   }
 
   /// Issues the rest of the bio's present step. Returns false if a part is left, because the lane
@@ -989,6 +999,8 @@ class Issuer {
   [[gnu::cold, gnu::noinline]] void take_rejection(Lane<D>& lane, Payload<D>& payload, Tag tag,
                                                    Dispatch<D>& answer) noexcept {
     trace(TraceStep::rejected, payload, tag, answer.status());
+    // The request goes the long way back, which frees its tag after the bios behind were issued.
+    state_of(payload).whole_lane = nullptr;
     // The driver may still expect a last request: a rejected one does not count.
     lane.is_uncommitted = true;
     if (is_busy(answer.status())) {
@@ -1042,7 +1054,6 @@ class Issuer {
   // Whether a lane may have a bio or a requeued request to issue, a place in a line to give up, or
   // a hold for requeued requests to end.
   bool has_waiting_ = false;
-  bool leaves_whole_ = false;  // from issue_whole() to wait_whole(): the bio would be issued alone
 };
 
 }  // namespace mq::detail

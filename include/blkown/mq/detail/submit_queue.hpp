@@ -167,13 +167,15 @@ class SubmitQueue {
   [[gnu::always_inline]] void submit_entered(Bio& bio, const Place& where) noexcept {
     if (bio.is_in_flight()) [[unlikely]]
       violate_submitted(bio, where);
-    if (!issuer_.issue_whole(bio)) [[unlikely]]
-      submit_in_full(bio);
+    const typename Issuer<D>::Whole done = issuer_.issue_whole(bio);
+    if (done == Issuer<D>::Whole::issued) [[likely]]
+      return;
+    if (done == Issuer<D>::Whole::others_wait) return submit_behind_others(bio);
+    submit_by_steps(bio);
   }
 
-  [[gnu::noinline]] void submit_in_full(Bio& bio) noexcept {
-    if (issuer_.wait_whole(bio)) return;
-    submit_by_steps(bio);
+  [[gnu::noinline]] void submit_behind_others(Bio& bio) noexcept {
+    if (!issuer_.wait_whole(bio)) submit_by_steps(bio);
   }
   [[gnu::noinline]] void submit_by_steps(Bio& bio) noexcept {
     begin_use();
