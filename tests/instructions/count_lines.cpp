@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Bios through the block layer, whose accesses to memory lackey traces. The driver has 64 bytes of
-// data, writes all of it at the issue and reads all of it at the completion.
+// Bios through the block layer, whose accesses to memory lackey traces. The driver has 72 bytes of
+// data, the most with which a request has three lines, writes all of it at the issue and reads all
+// of it at the completion.
 //
 //   count_lines           for lines.py, which counts the cache lines of the bios and of their
 //                         requests that a round of submits and ends touches
@@ -66,7 +67,7 @@ struct DriverWith {
   }
 };
 
-using Driver = DriverWith<8>;
+using Driver = DriverWith<9>;
 
 /// A bio at the beginning of a cache line.
 struct alignas(64) Slot {

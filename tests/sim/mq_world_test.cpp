@@ -39,7 +39,9 @@ struct SeenByDriver {
   int fua_writes = 0;
   int interrupts_within_calls = 0;
   int resets = 0;
-  int opened = 0;  // queues
+  int opened = 0;         // queues
+  int local_batches = 0;  // of completions
+  int other_batches = 0;
   std::set<std::uint64_t> write_sectors;
   std::set<mq::Op> ops;
   mq::DiskConfig disk;
@@ -76,6 +78,14 @@ class SeeingDriver : public VariantDriver {
   blkown::Status init_hctx(Hw& hw, broken_mq::NamespaceInfo& info) override {
     ++seen_.opened;
     return VariantDriver::init_hctx(hw, info);
+  }
+
+ protected:
+  void take(Hw& lookup, std::span<const broken_mq::CompletionEntry> entries,
+            Caller caller) override {
+    VariantDriver::take(lookup, entries, caller);
+    seen_.local_batches = local_batches_;
+    seen_.other_batches = other_batches_;
   }
 
  private:
@@ -184,6 +194,13 @@ TEST(MqWorld, TheOperationsAreThoseOfTheMix) {
   const SeenByDriver seen = seen_in(config);
   EXPECT_EQ(seen.ops, (std::set{mq::Op::flush, mq::Op::write}));
   EXPECT_EQ(*seen.write_sectors.rbegin(), 8U) << "bios of up to 16 sectors are split";
+}
+
+// Goal: the seeds test both ways in which a Claim is passed to its context.
+TEST(MqWorld, TheDriverPassesClaimsLocallyAndByAPost) {
+  const SeenByDriver seen = seen_in(mq_config(0));
+  EXPECT_GT(seen.local_batches, 0);
+  EXPECT_GT(seen.other_batches, 0);
 }
 
 TEST(MqWorld, TheDriverGetsFuaIfTheDiskHasIt) {

@@ -147,6 +147,7 @@ class VariantDriver
     // is a hook of this driver and none of the block layer, so the interrupt may do what the hook
     // may. The device's words choose.
     if (entries.front().command_id % 2 == 1) caller = Caller::hook;
+    ++(caller == Caller::hook ? local_batches_ : other_batches_);
     Base::take(lookup, entries, caller);
   }
   /// Passes an I/O whose completion was found to its submitting context.
@@ -155,6 +156,10 @@ class VariantDriver
     Hw& hw = claim.data().hw_queue();
     hw.complete(std::move(claim));
   }
+
+  // The batches that take() has passed on as a hook, and as an interrupt.
+  int local_batches_ = 0;
+  int other_batches_ = 0;
 };
 
 }  // namespace broken_mq
