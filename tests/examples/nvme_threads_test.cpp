@@ -91,8 +91,8 @@ class TellingDriver : public nvme_driver::DriverOf<TellingDriver, nvme_test::Wat
   friend DriverOf;
   friend IoPath;
 
-  void take(Hw& lookup, std::span<const nvme_driver::CompletionEntry> entries, Caller caller) {
-    IoPath::take(lookup, entries, caller);
+  void take(Hw& lookup, std::span<const nvme_driver::CompletionEntry> taken, Caller caller) {
+    IoPath::take(lookup, taken, caller);
     if (on_taken) on_taken();
   }
 };

@@ -922,7 +922,7 @@ class Issuer {
   }
   /// Adds a request to the batch for queue_rqs. Returns false, and leaves the request, if the
   /// driver gets it by itself.
-  [[nodiscard, gnu::always_inline]] bool collect(Lane<D>& lane, Idle<R>& idle,
+  [[nodiscard, gnu::always_inline]] bool collect(Lane<D>& lane, BLKOWN_HELD Idle<R>& idle,
                                                  bool is_last) noexcept {
     if constexpr (names_queue_rqs<D>) {
       if (!is_last || lane.batched != 0) {
