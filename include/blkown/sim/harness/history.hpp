@@ -342,7 +342,7 @@ class History {
     std::uint64_t event = 0;
     std::uint64_t now_ns = 0;
     Activity activity;
-    // By the kind. Together, because a run writes more entries than a cache holds.
+    /// The content, by the kind. Together, because a run writes more entries than a cache holds.
     union Content {
       Content() noexcept : note{} {}
       Note note;
