@@ -165,9 +165,9 @@ class ZonedHost {
   /// Describes zones, as Disk::report_zones does.
   using Report = unsigned (*)(void* argument, std::uint64_t sector, std::span<mq::Zone> zones);
   /// Has the function report the zones from now on. A disk that is being removed reports none.
-  void set_report(Report report, void* argument) {
-    report_ = report;
-    report_argument_ = argument;
+  void set_report(Report given, void* its_argument) {
+    report_ = given;
+    report_argument_ = its_argument;
   }
   /// Checks all zones.
   /// Precondition: nothing is in flight.
@@ -416,8 +416,8 @@ class ZonedHost {
   mq::Disk<D>& disk_;
   Rt& runtime_;
   HostOptions options_;
-  Report report_ = [](void* disk, std::uint64_t sector, std::span<mq::Zone> zones) {
-    return static_cast<mq::Disk<D>*>(disk)->report_zones(sector, zones);
+  Report report_ = [](void* argument, std::uint64_t sector, std::span<mq::Zone> zones) {
+    return static_cast<mq::Disk<D>*>(argument)->report_zones(sector, zones);
   };
   void* report_argument_ = &disk_;
   bool writes_in_part_ = false;
