@@ -13,6 +13,17 @@ extern "C" void* memcpy(void* to, const void* from, std::size_t bytes) {
   return result;
 }
 
+extern "C" void* memmove(void* to, const void* from, std::size_t bytes) {
+  if (reinterpret_cast<std::uintptr_t>(to) - reinterpret_cast<std::uintptr_t>(from) >= bytes)
+    return memcpy(to, from, bytes);
+  // The target begins within the source: from the end. Without "std", which an interrupt would
+  // meet.
+  auto* const written = static_cast<volatile unsigned char*>(to);
+  const auto* const read = static_cast<const volatile unsigned char*>(from);
+  while (bytes-- != 0) written[bytes] = read[bytes];
+  return to;
+}
+
 extern "C" void* memset(void* to, int value, std::size_t bytes) {
   void* const result = to;
   asm volatile("rep stosb" : "+D"(to), "+c"(bytes) : "a"(value) : "memory");
