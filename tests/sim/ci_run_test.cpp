@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include <array>
-#include <blkown/sim/harness/ci_run.hpp>
+#include <blkown/sim/runner/ci_run.hpp>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <blkown/sim/harness/kit_options.hpp>
+#include <blkown/sim/runner/kit_options.hpp>
 #include <cstdio>
 #include <optional>
 #include <sstream>

@@ -7,12 +7,12 @@
 #include <blkown/check.hpp>
 #include <blkown/place.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
-#include <blkown/sim/harness/child_run.hpp>
 #include <blkown/sim/harness/history.hpp>
 #include <blkown/sim/harness/invariant_checker.hpp>
-#include <blkown/sim/harness/kit_options.hpp>
 #include <blkown/sim/harness/world_config.hpp>
 #include <blkown/sim/kit.hpp>
+#include <blkown/sim/runner/child_run.hpp>
+#include <blkown/sim/runner/kit_options.hpp>
 #include <chrono>
 #include <cstdlib>
 #include <string>

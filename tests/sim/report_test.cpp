@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <blkown/sim/harness/history.hpp>
-#include <blkown/sim/harness/report.hpp>
+#include <blkown/sim/runner/report.hpp>
 #include <cstdio>
 #include <cstdlib>
 #include <string>

@@ -5,9 +5,9 @@
 #include <signal.h>
 #include <unistd.h>
 #include <algorithm>
-#include <blkown/sim/harness/child_run.hpp>
-#include <blkown/sim/harness/shrink.hpp>
 #include <blkown/sim/harness/world_config.hpp>
+#include <blkown/sim/runner/child_run.hpp>
+#include <blkown/sim/runner/shrink.hpp>
 #include <chrono>
 #include <csignal>
 #include <cstdint>

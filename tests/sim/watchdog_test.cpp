@@ -2,10 +2,10 @@
 //
 // The Watchdog: a run that hangs ends with its finding, one that goes on does not.
 
-#include <blkown/sim/harness/watchdog.hpp>
+#include <blkown/sim/runner/watchdog.hpp>
 
 #include <gtest/gtest.h>
-#include <blkown/sim/harness/child_run.hpp>
+#include <blkown/sim/runner/child_run.hpp>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>

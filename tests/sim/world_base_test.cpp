@@ -22,9 +22,9 @@
 #include <blkown/sim/device/random.hpp>
 #include <blkown/sim/harness/history.hpp>
 #include <blkown/sim/harness/invariant_checker.hpp>
-#include <blkown/sim/harness/report.hpp>
 #include <blkown/sim/harness/world_base.hpp>
 #include <blkown/sim/harness/world_config.hpp>
+#include <blkown/sim/runner/report.hpp>
 #include <blkown/status.hpp>
 #include <blkown/tag.hpp>
 #include <cstddef>

@@ -3,8 +3,8 @@
 // A run in a child process: a violation ends the process of its run, and a driver may crash or
 // hang. The child leaves what it has found in memory that it shares with its parent.
 
-#ifndef BLKOWN_SIM_HARNESS_CHILD_RUN_HPP
-#define BLKOWN_SIM_HARNESS_CHILD_RUN_HPP
+#ifndef BLKOWN_SIM_RUNNER_CHILD_RUN_HPP
+#define BLKOWN_SIM_RUNNER_CHILD_RUN_HPP
 
 #include <signal.h>
 #include <sys/mman.h>

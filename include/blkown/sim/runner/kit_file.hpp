@@ -2,8 +2,8 @@
 //
 // The files of the kit: whole files that are read at once, and replaced at once.
 
-#ifndef BLKOWN_SIM_HARNESS_KIT_FILE_HPP
-#define BLKOWN_SIM_HARNESS_KIT_FILE_HPP
+#ifndef BLKOWN_SIM_RUNNER_KIT_FILE_HPP
+#define BLKOWN_SIM_RUNNER_KIT_FILE_HPP
 
 #include <fcntl.h>
 #include <stdlib.h>

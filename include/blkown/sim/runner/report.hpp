@@ -3,8 +3,8 @@
 // The report of a finding: its first three lines name what is broken and where, the request, and
 // the fault that struck at it. Further lines say who did what before.
 
-#ifndef BLKOWN_SIM_HARNESS_REPORT_HPP
-#define BLKOWN_SIM_HARNESS_REPORT_HPP
+#ifndef BLKOWN_SIM_RUNNER_REPORT_HPP
+#define BLKOWN_SIM_RUNNER_REPORT_HPP
 
 #include <algorithm>
 #include <blkown/check.hpp>

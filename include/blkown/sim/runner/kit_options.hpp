@@ -7,8 +7,8 @@
 // option with its value, and the remedy. world_words() are the options that determine a run beside
 // its seed: a command that replays a run has them all.
 
-#ifndef BLKOWN_SIM_HARNESS_KIT_OPTIONS_HPP
-#define BLKOWN_SIM_HARNESS_KIT_OPTIONS_HPP
+#ifndef BLKOWN_SIM_RUNNER_KIT_OPTIONS_HPP
+#define BLKOWN_SIM_RUNNER_KIT_OPTIONS_HPP
 
 #include <algorithm>
 #include <array>

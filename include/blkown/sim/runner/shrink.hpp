@@ -3,14 +3,14 @@
 // Shrinking: finds a short script of faults, and few I/Os, with which a run still has the same
 // finding.
 
-#ifndef BLKOWN_SIM_HARNESS_SHRINK_HPP
-#define BLKOWN_SIM_HARNESS_SHRINK_HPP
+#ifndef BLKOWN_SIM_RUNNER_SHRINK_HPP
+#define BLKOWN_SIM_RUNNER_SHRINK_HPP
 
 #include <algorithm>
 #include <blkown/config.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
-#include <blkown/sim/harness/child_run.hpp>
 #include <blkown/sim/harness/world_config.hpp>
+#include <blkown/sim/runner/child_run.hpp>
 #include <chrono>
 #include <cinttypes>
 #include <cstddef>

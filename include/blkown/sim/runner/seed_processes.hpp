@@ -16,8 +16,8 @@
 // unless `keeps_going`, nor after the deadline. The children that run then go on to their end, and
 // their results count.
 
-#ifndef BLKOWN_SIM_HARNESS_SEED_PROCESSES_HPP
-#define BLKOWN_SIM_HARNESS_SEED_PROCESSES_HPP
+#ifndef BLKOWN_SIM_RUNNER_SEED_PROCESSES_HPP
+#define BLKOWN_SIM_RUNNER_SEED_PROCESSES_HPP
 
 #include <fcntl.h>
 #include <string.h>

@@ -2,8 +2,8 @@
 //
 // Watchdog: notices that a run hangs: a driver that loops, or waits for what does not come.
 
-#ifndef BLKOWN_SIM_HARNESS_WATCHDOG_HPP
-#define BLKOWN_SIM_HARNESS_WATCHDOG_HPP
+#ifndef BLKOWN_SIM_RUNNER_WATCHDOG_HPP
+#define BLKOWN_SIM_RUNNER_WATCHDOG_HPP
 
 #include <signal.h>
 #include <time.h>

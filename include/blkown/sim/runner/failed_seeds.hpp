@@ -5,13 +5,13 @@
 // A line is a seed, a comment that begins with #, or empty. The file is replaced at once, and keeps
 // what a person has written into it. Programs that share a file wait for one another.
 
-#ifndef BLKOWN_SIM_HARNESS_FAILED_SEEDS_HPP
-#define BLKOWN_SIM_HARNESS_FAILED_SEEDS_HPP
+#ifndef BLKOWN_SIM_RUNNER_FAILED_SEEDS_HPP
+#define BLKOWN_SIM_RUNNER_FAILED_SEEDS_HPP
 
 #include <algorithm>
 #include <blkown/config.hpp>
-#include <blkown/sim/harness/kit_file.hpp>
-#include <blkown/sim/harness/kit_options.hpp>
+#include <blkown/sim/runner/kit_file.hpp>
+#include <blkown/sim/runner/kit_options.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <expected>

@@ -2,14 +2,14 @@
 //
 // JunitReport: the results of a program in the XML of JUnit, which CI servers read.
 
-#ifndef BLKOWN_SIM_HARNESS_JUNIT_REPORT_HPP
-#define BLKOWN_SIM_HARNESS_JUNIT_REPORT_HPP
+#ifndef BLKOWN_SIM_RUNNER_JUNIT_REPORT_HPP
+#define BLKOWN_SIM_RUNNER_JUNIT_REPORT_HPP
 
 #include <unistd.h>
 #include <array>
 #include <blkown/config.hpp>
-#include <blkown/sim/harness/kit_file.hpp>
-#include <blkown/sim/harness/seed_processes.hpp>
+#include <blkown/sim/runner/kit_file.hpp>
+#include <blkown/sim/runner/seed_processes.hpp>
 #include <cstdint>
 #include <cstdio>
 #include <ctime>

@@ -3,16 +3,16 @@
 // CiRun: runs the seeds of the options in processes, for a CI: the seeds that once failed first, a
 // JUnit report, a time limit.
 
-#ifndef BLKOWN_SIM_HARNESS_CI_RUN_HPP
-#define BLKOWN_SIM_HARNESS_CI_RUN_HPP
+#ifndef BLKOWN_SIM_RUNNER_CI_RUN_HPP
+#define BLKOWN_SIM_RUNNER_CI_RUN_HPP
 
 #include <algorithm>
 #include <blkown/config.hpp>
-#include <blkown/sim/harness/failed_seeds.hpp>
-#include <blkown/sim/harness/junit_report.hpp>
-#include <blkown/sim/harness/kit_file.hpp>
-#include <blkown/sim/harness/kit_options.hpp>
-#include <blkown/sim/harness/seed_processes.hpp>
+#include <blkown/sim/runner/failed_seeds.hpp>
+#include <blkown/sim/runner/junit_report.hpp>
+#include <blkown/sim/runner/kit_file.hpp>
+#include <blkown/sim/runner/kit_options.hpp>
+#include <blkown/sim/runner/seed_processes.hpp>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
