@@ -194,7 +194,7 @@ def write_tables(scenarios, mutants):
     for what, head, rows in (
             ("scenarios", ("scenario", "executions", "cut"), scenarios),
             ("mutants", ("mutant", "in", "caught by", "with"), mutants)):
-        begin = f"<!-- {what}: written by tests/mutate --write-table -->"
+        begin = f"<!-- {what}: written by tests/mutation/run --write-table -->"
         end = f"<!-- end of {what} -->"
         lines = [head, ("---",) * len(head), *rows]
         table = "".join("| " + " | ".join(line) + " |\n" for line in lines)
@@ -229,12 +229,12 @@ def run_list(arguments):
     try:
         changes = [change for change in all_changes() if arguments.only in f"{file_of(change)}: {change.name}"]
     except BadMutant as bad:
-        sys.exit(f"mutate: {bad}")
+        sys.exit(f"mutation/run: {bad}")
     names = [change.name for change in changes]
     if not names:
-        sys.exit(f"mutate: no mutant's 'file: name' contains '{arguments.only}'; see --list")
+        sys.exit(f"mutation/run: no mutant's 'file: name' contains '{arguments.only}'; see --list")
     if len(set(names)) != len(names):
-        sys.exit("mutate: two mutants have the same name: "
+        sys.exit("mutation/run: two mutants have the same name: "
                  + ", ".join(sorted({name for name in names if names.count(name) > 1})))
     if arguments.list:
         for change in changes:
@@ -251,10 +251,10 @@ def run_list(arguments):
             for options in sorted({change.options for change in changes} | {()}):
                 failure = workshop.run(workshop.program, options)
                 if failure is not None:
-                    sys.exit(f"mutate: the unchanged library fails with the options {list(options)}: "
+                    sys.exit(f"mutation/run: the unchanged library fails with the options {list(options)}: "
                              f"{': '.join(failure)}")
         except BadMutant as bad:
-            sys.exit(f"mutate: {bad}")
+            sys.exit(f"mutation/run: {bad}")
         pool = concurrent.futures.ThreadPoolExecutor(arguments.jobs)
         try:
             results = [pool.submit(workshop.try_mutant, number, change)

@@ -24,7 +24,7 @@ SURVIVORS = ("<!-- survivors: argued by hand -->", "<!-- end of survivors -->")
 FEW = 3
 # A mutant that needs builds of its own meets so many test files.
 APART = 2
-TABLE = ("<!-- sampled: written by tests/mutate --write-table -->", "<!-- end of sampled -->")
+TABLE = ("<!-- sampled: written by tests/mutation/run --write-table -->", "<!-- end of sampled -->")
 
 
 def library_of(file):
