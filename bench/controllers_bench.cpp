@@ -11,7 +11,7 @@
 #include <blkown/dma/iova.hpp>
 #include <blkown/nvme/nvme.hpp>
 #include <blkown/sim/device/media.hpp>
-#include <blkown/sim/device/nvme_controller.hpp>
+#include <blkown/sim/device/nvme/controller.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <blkown/sim/device/iommu.hpp>
-#include <blkown/sim/device/nvme_controller.hpp>
+#include <blkown/sim/device/nvme/controller.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>

@@ -15,7 +15,7 @@
 #include <blkown/sim/device/cached_media.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/iommu.hpp>
-#include <blkown/sim/device/nvme_controller.hpp>
+#include <blkown/sim/device/nvme/controller.hpp>
 #include <blkown/sim/harness/deterministic_runtime.hpp>
 #include <chrono>
 #include <cstddef>

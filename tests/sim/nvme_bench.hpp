@@ -12,7 +12,7 @@
 #include <blkown/nvme/nvme.hpp>
 #include <blkown/sim/device/cached_media.hpp>
 #include <blkown/sim/device/iommu.hpp>
-#include <blkown/sim/device/nvme_controller.hpp>
+#include <blkown/sim/device/nvme/controller.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>

@@ -18,7 +18,7 @@
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/message.hpp>
 #include <blkown/sim/device/message_device.hpp>
-#include <blkown/sim/device/nvme_controller.hpp>
+#include <blkown/sim/device/nvme/controller.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <blkown/sim/harness/history.hpp>
 #include <blkown/sim/harness/invariant_checker.hpp>

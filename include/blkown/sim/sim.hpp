@@ -16,8 +16,8 @@
 #include <blkown/sim/device/message.hpp>
 #include <blkown/sim/device/message_config.hpp>
 #include <blkown/sim/device/message_device.hpp>
-#include <blkown/sim/device/nvme_config.hpp>
-#include <blkown/sim/device/nvme_controller.hpp>
+#include <blkown/sim/device/nvme/config.hpp>
+#include <blkown/sim/device/nvme/controller.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <blkown/sim/harness/controller_pump.hpp>
 #include <blkown/sim/harness/core_world.hpp>

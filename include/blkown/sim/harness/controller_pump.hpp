@@ -10,7 +10,7 @@
 #include <blkown/mq/context.hpp>
 #include <blkown/mq/runtime.hpp>
 #include <blkown/mq/timer.hpp>
-#include <blkown/sim/device/nvme_controller.hpp>
+#include <blkown/sim/device/nvme/controller.hpp>
 #include <cstdint>
 
 namespace blkown {

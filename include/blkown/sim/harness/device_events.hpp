@@ -16,7 +16,7 @@
 #include <blkown/sim/device/controller_observer.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/message.hpp>
-#include <blkown/sim/device/nvme_command.hpp>
+#include <blkown/sim/device/nvme/command.hpp>
 #include <blkown/sim/harness/history.hpp>
 #include <blkown/tag.hpp>
 #include <cstddef>

@@ -26,7 +26,7 @@
 #include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/message.hpp>
 #include <blkown/sim/device/message_device.hpp>
-#include <blkown/sim/device/nvme_controller.hpp>
+#include <blkown/sim/device/nvme/controller.hpp>
 #include <blkown/tag.hpp>
 #include <blkown/tag_set.hpp>
 #include <blkown/tracking.hpp>

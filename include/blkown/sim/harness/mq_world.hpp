@@ -47,8 +47,8 @@
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/message.hpp>
-#include <blkown/sim/device/nvme_controller.hpp>
-#include <blkown/sim/device/nvme_state.hpp>
+#include <blkown/sim/device/nvme/controller.hpp>
+#include <blkown/sim/device/nvme/state.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <blkown/sim/harness/controller_pump.hpp>
 #include <blkown/sim/harness/deterministic_runtime.hpp>

@@ -27,8 +27,8 @@
 #include <blkown/sim/device/command_id.hpp>
 #include <blkown/sim/device/controller_observer.hpp>
 #include <blkown/sim/device/message_device.hpp>
-#include <blkown/sim/device/nvme_command.hpp>
-#include <blkown/sim/device/nvme_controller.hpp>
+#include <blkown/sim/device/nvme/command.hpp>
+#include <blkown/sim/device/nvme/controller.hpp>
 #include <cinttypes>
 #include <cstddef>
 #include <cstdint>

@@ -24,8 +24,8 @@
 #include <blkown/sim/device/media.hpp>
 #include <blkown/sim/device/message.hpp>
 #include <blkown/sim/device/message_config.hpp>
-#include <blkown/sim/device/nvme_config.hpp>
-#include <blkown/sim/device/nvme_controller.hpp>
+#include <blkown/sim/device/nvme/config.hpp>
+#include <blkown/sim/device/nvme/controller.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <blkown/sim/harness/device_events.hpp>
 #include <blkown/sim/harness/disk_media.hpp>

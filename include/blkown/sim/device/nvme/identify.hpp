@@ -11,8 +11,8 @@
 #include <blkown/nvme/registers.hpp>
 #include <blkown/nvme/status.hpp>
 #include <blkown/nvme/submission_entry.hpp>
-#include <blkown/sim/device/nvme_config.hpp>
-#include <blkown/sim/device/nvme_state.hpp>
+#include <blkown/sim/device/nvme/config.hpp>
+#include <blkown/sim/device/nvme/state.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>

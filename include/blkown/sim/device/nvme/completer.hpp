@@ -14,9 +14,9 @@
 #include <blkown/sim/device/false_cookie.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/latency.hpp>
-#include <blkown/sim/device/nvme_command.hpp>
-#include <blkown/sim/device/nvme_queue.hpp>
-#include <blkown/sim/device/nvme_state.hpp>
+#include <blkown/sim/device/nvme/command.hpp>
+#include <blkown/sim/device/nvme/queue.hpp>
+#include <blkown/sim/device/nvme/state.hpp>
 #include <cstddef>
 #include <cstdint>
 

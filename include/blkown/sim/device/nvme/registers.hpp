@@ -17,7 +17,7 @@
 #include <blkown/config.hpp>
 #include <blkown/detail/saturating.hpp>
 #include <blkown/nvme/registers.hpp>
-#include <blkown/sim/device/nvme_config.hpp>
+#include <blkown/sim/device/nvme/config.hpp>
 #include <cstdint>
 #include <optional>
 #include <utility>

@@ -19,8 +19,8 @@
 #include <blkown/sim/device/command_id.hpp>
 #include <blkown/sim/device/command_table.hpp>
 #include <blkown/sim/device/iommu.hpp>
-#include <blkown/sim/device/nvme_command.hpp>
-#include <blkown/sim/device/nvme_transfer.hpp>
+#include <blkown/sim/device/nvme/command.hpp>
+#include <blkown/sim/device/nvme/transfer.hpp>
 #include <blkown/sim/device/optional_lock.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <blkown/sim/device/schedule.hpp>

@@ -11,8 +11,8 @@
 #include <blkown/nvme/features.hpp>
 #include <blkown/nvme/status.hpp>
 #include <blkown/nvme/submission_entry.hpp>
-#include <blkown/sim/device/nvme_command.hpp>
-#include <blkown/sim/device/nvme_config.hpp>
+#include <blkown/sim/device/nvme/command.hpp>
+#include <blkown/sim/device/nvme/config.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <optional>

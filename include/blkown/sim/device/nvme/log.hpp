@@ -12,7 +12,7 @@
 #include <blkown/nvme/completion_entry.hpp>
 #include <blkown/nvme/log_page.hpp>
 #include <blkown/nvme/status.hpp>
-#include <blkown/sim/device/nvme_command.hpp>
+#include <blkown/sim/device/nvme/command.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
