@@ -10,7 +10,7 @@
 #include <algorithm>
 #include <blkown/dma/iova.hpp>
 #include <blkown/nvme/nvme.hpp>
-#include <blkown/sim/device/media.hpp>
+#include <blkown/sim/device/media/media.hpp>
 #include <blkown/sim/device/nvme/controller.hpp>
 #include <cstddef>
 #include <cstdint>

@@ -11,7 +11,7 @@
 
 #include <blkown/mq/mq.hpp>
 #include <blkown/mq/sync.hpp>
-#include <blkown/sim/device/media.hpp>
+#include <blkown/sim/device/media/media.hpp>
 #include <blkown/sim/device/nvme/controller.hpp>
 #include <cstdint>
 #include <memory>

@@ -8,9 +8,9 @@
 
 #include <gtest/gtest.h>
 #include <array>
-#include <blkown/sim/device/cached_media.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/iommu.hpp>
+#include <blkown/sim/device/media/cached_media.hpp>
 #include <blkown/sim/device/nvme/controller.hpp>
 #include <cstdint>
 #include <memory>

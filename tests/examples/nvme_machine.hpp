@@ -12,9 +12,9 @@
 #include <array>
 #include <blkown/mq/mq.hpp>
 #include <blkown/mq/sync.hpp>
-#include <blkown/sim/device/cached_media.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/iommu.hpp>
+#include <blkown/sim/device/media/cached_media.hpp>
 #include <blkown/sim/device/nvme/controller.hpp>
 #include <blkown/sim/harness/deterministic_runtime.hpp>
 #include <chrono>

@@ -7,7 +7,7 @@
 
 #include <gtest/gtest.h>
 
-#include <blkown/sim/device/cached_media.hpp>
+#include <blkown/sim/device/media/cached_media.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <blkown/sim/harness/durability_judge.hpp>
 #include <cstring>

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <blkown/sim/device/cached_media.hpp>
+#include <blkown/sim/device/media/cached_media.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <set>

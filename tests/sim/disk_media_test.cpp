@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 #include <array>
 #include <blkown/nvme/submission_entry.hpp>
-#include <blkown/sim/device/cached_media.hpp>
+#include <blkown/sim/device/media/cached_media.hpp>
 #include <blkown/sim/harness/device_events.hpp>
 #include <blkown/sim/harness/history.hpp>
 #include <cstddef>

@@ -4,8 +4,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <blkown/sim/device/media.hpp>
-#include <blkown/sim/device/zeroed_memory.hpp>
+#include <blkown/sim/device/media/media.hpp>
+#include <blkown/sim/device/media/zeroed_memory.hpp>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>

@@ -6,8 +6,8 @@
 
 #include <algorithm>
 #include <array>
-#include <blkown/sim/device/bad_ranges.hpp>
-#include <blkown/sim/device/cached_media.hpp>
+#include <blkown/sim/device/media/bad_ranges.hpp>
+#include <blkown/sim/device/media/cached_media.hpp>
 #include <blkown/sim/device/message_device.hpp>
 #include <blkown/sim/harness/core_world.hpp>
 #include <blkown/sim/harness/oracle.hpp>

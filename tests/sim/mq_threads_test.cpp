@@ -9,7 +9,7 @@
 #include <gtest/gtest.h>
 
 #include <blkown/mq/thread_runtime.hpp>
-#include <blkown/sim/device/media.hpp>
+#include <blkown/sim/device/media/media.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>

@@ -10,8 +10,8 @@
 #include <algorithm>
 #include <array>
 #include <blkown/nvme/nvme.hpp>
-#include <blkown/sim/device/cached_media.hpp>
 #include <blkown/sim/device/iommu.hpp>
+#include <blkown/sim/device/media/cached_media.hpp>
 #include <blkown/sim/device/nvme/controller.hpp>
 #include <cstddef>
 #include <cstdint>

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <blkown/sim/device/latency.hpp>
-#include <blkown/sim/device/media.hpp>
+#include <blkown/sim/device/media/media.hpp>
 #include <blkown/sim/device/random.hpp>
 #include <blkown/sim/harness/workload.hpp>
 #include <cstddef>

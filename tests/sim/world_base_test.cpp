@@ -14,8 +14,8 @@
 #include <blkown/nvme/submission_entry.hpp>
 #include <blkown/place.hpp>
 #include <blkown/segment.hpp>
-#include <blkown/sim/device/cached_media.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
+#include <blkown/sim/device/media/cached_media.hpp>
 #include <blkown/sim/device/message.hpp>
 #include <blkown/sim/device/message_device.hpp>
 #include <blkown/sim/device/nvme/controller.hpp>

@@ -26,7 +26,7 @@
 #include <blkown/config.hpp>
 #include <blkown/place.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
-#include <blkown/sim/device/zeroed_memory.hpp>
+#include <blkown/sim/device/media/zeroed_memory.hpp>
 #include <blkown/sim/harness/core_world.hpp>
 #include <blkown/sim/harness/history.hpp>
 #include <blkown/sim/harness/host.hpp>

@@ -10,7 +10,7 @@
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/iommu_fault.hpp>
-#include <blkown/sim/device/media.hpp>
+#include <blkown/sim/device/media/media.hpp>
 #include <blkown/sim/device/message.hpp>
 #include <blkown/sim/harness/oracle.hpp>
 

@@ -6,13 +6,13 @@
 #define BLKOWN_SIM_SIM_HPP
 
 // IWYU pragma: begin_exports
-#include <blkown/sim/device/cached_media.hpp>
 #include <blkown/sim/device/controller_hooks.hpp>
 #include <blkown/sim/device/controller_observer.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/iommu_fault.hpp>
-#include <blkown/sim/device/media.hpp>
+#include <blkown/sim/device/media/cached_media.hpp>
+#include <blkown/sim/device/media/media.hpp>
 #include <blkown/sim/device/message.hpp>
 #include <blkown/sim/device/message_config.hpp>
 #include <blkown/sim/device/message_device.hpp>

@@ -25,7 +25,6 @@
 #include <blkown/detail/saturating.hpp>
 #include <blkown/detail/user_list.hpp>
 #include <blkown/segment.hpp>
-#include <blkown/sim/device/bad_ranges.hpp>
 #include <blkown/sim/device/command.hpp>
 #include <blkown/sim/device/command_id.hpp>
 #include <blkown/sim/device/command_table.hpp>
@@ -34,7 +33,8 @@
 #include <blkown/sim/device/false_cookie.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/latency.hpp>
-#include <blkown/sim/device/media.hpp>
+#include <blkown/sim/device/media/bad_ranges.hpp>
+#include <blkown/sim/device/media/media.hpp>
 #include <blkown/sim/device/message.hpp>
 #include <blkown/sim/device/message_config.hpp>
 #include <blkown/sim/device/optional_lock.hpp>

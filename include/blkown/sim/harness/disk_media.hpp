@@ -8,10 +8,10 @@
 
 #include <algorithm>
 #include <blkown/config.hpp>
-#include <blkown/sim/device/cached_media.hpp>
 #include <blkown/sim/device/command.hpp>
-#include <blkown/sim/device/media.hpp>
-#include <blkown/sim/device/sector_set.hpp>
+#include <blkown/sim/device/media/cached_media.hpp>
+#include <blkown/sim/device/media/media.hpp>
+#include <blkown/sim/device/media/sector_set.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <memory>

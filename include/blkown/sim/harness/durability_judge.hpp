@@ -17,8 +17,8 @@
 
 #include <blkown/config.hpp>
 #include <blkown/sim/device/command.hpp>
-#include <blkown/sim/device/sector_contents.hpp>
-#include <blkown/sim/device/sector_set.hpp>
+#include <blkown/sim/device/media/sector_contents.hpp>
+#include <blkown/sim/device/media/sector_set.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>

@@ -9,10 +9,10 @@
 #include <blkown/config.hpp>
 #include <blkown/segment.hpp>
 #include <blkown/sim/device/command.hpp>
-#include <blkown/sim/device/media.hpp>
+#include <blkown/sim/device/media/media.hpp>
+#include <blkown/sim/device/media/zeroed_memory.hpp>
 #include <blkown/sim/device/message.hpp>
 #include <blkown/sim/device/random.hpp>
-#include <blkown/sim/device/zeroed_memory.hpp>
 #include <blkown/status.hpp>
 #include <cstddef>
 #include <cstdint>

@@ -16,12 +16,12 @@
 #include <blkown/nvme/opcode.hpp>
 #include <blkown/nvme/submission_entry.hpp>
 #include <blkown/place.hpp>
-#include <blkown/sim/device/cached_media.hpp>
 #include <blkown/sim/device/command.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/iommu.hpp>
 #include <blkown/sim/device/iommu_fault.hpp>
-#include <blkown/sim/device/media.hpp>
+#include <blkown/sim/device/media/cached_media.hpp>
+#include <blkown/sim/device/media/media.hpp>
 #include <blkown/sim/device/message.hpp>
 #include <blkown/sim/device/message_config.hpp>
 #include <blkown/sim/device/nvme/config.hpp>

@@ -6,9 +6,9 @@
 #define BLKOWN_SIM_HARNESS_WORLD_CONFIG_HPP
 
 #include <blkown/config.hpp>
-#include <blkown/sim/device/cached_media.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/latency.hpp>
+#include <blkown/sim/device/media/cached_media.hpp>
 #include <blkown/sim/harness/workload.hpp>
 #include <blkown/tag.hpp>
 #include <cstdint>

@@ -14,13 +14,13 @@
 #include <blkown/nvme/status.hpp>
 #include <blkown/nvme/submission_entry.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
+#include <blkown/sim/device/media/range_lock.hpp>
 #include <blkown/sim/device/nvme/command.hpp>
 #include <blkown/sim/device/nvme/completer.hpp>
 #include <blkown/sim/device/nvme/firmware.hpp>
 #include <blkown/sim/device/nvme/identify.hpp>
 #include <blkown/sim/device/nvme/queue.hpp>
 #include <blkown/sim/device/nvme/state.hpp>
-#include <blkown/sim/device/range_lock.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>

@@ -7,7 +7,7 @@
 
 #include <blkown/config.hpp>
 #include <blkown/sim/device/latency.hpp>
-#include <blkown/sim/device/media.hpp>
+#include <blkown/sim/device/media/media.hpp>
 #include <blkown/tag.hpp>
 #include <cstdint>
 

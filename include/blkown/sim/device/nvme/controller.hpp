@@ -37,6 +37,7 @@
 #include <blkown/sim/device/controller_hooks.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/iommu.hpp>
+#include <blkown/sim/device/media/range_lock.hpp>
 #include <blkown/sim/device/nvme/completer.hpp>
 #include <blkown/sim/device/nvme/config.hpp>
 #include <blkown/sim/device/nvme/engine.hpp>
@@ -44,7 +45,6 @@
 #include <blkown/sim/device/nvme/registers.hpp>
 #include <blkown/sim/device/nvme/state.hpp>
 #include <blkown/sim/device/optional_lock.hpp>
-#include <blkown/sim/device/range_lock.hpp>
 #include <blkown/tag.hpp>
 #include <cstddef>
 #include <cstdint>

@@ -12,9 +12,9 @@
 #include <blkown/nvme/opcode.hpp>
 #include <blkown/nvme/status.hpp>
 #include <blkown/nvme/submission_entry.hpp>
-#include <blkown/sim/device/bad_ranges.hpp>
 #include <blkown/sim/device/command_id.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
+#include <blkown/sim/device/media/bad_ranges.hpp>
 #include <blkown/sim/device/nvme/admin.hpp>
 #include <blkown/sim/device/nvme/command.hpp>
 #include <blkown/sim/device/nvme/completer.hpp>

@@ -10,11 +10,11 @@
 #include <blkown/nvme/opcode.hpp>
 #include <blkown/nvme/status.hpp>
 #include <blkown/nvme/submission_entry.hpp>
+#include <blkown/sim/device/media/range_lock.hpp>
 #include <blkown/sim/device/nvme/command.hpp>
 #include <blkown/sim/device/nvme/queue.hpp>
 #include <blkown/sim/device/nvme/state.hpp>
 #include <blkown/sim/device/nvme/transfer.hpp>
-#include <blkown/sim/device/range_lock.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>

@@ -9,11 +9,12 @@
 #include <blkown/config.hpp>
 #include <blkown/nvme/status.hpp>
 #include <blkown/nvme/submission_entry.hpp>
-#include <blkown/sim/device/bad_ranges.hpp>
 #include <blkown/sim/device/controller_observer.hpp>
 #include <blkown/sim/device/fault_plan.hpp>
 #include <blkown/sim/device/fixed_array.hpp>
 #include <blkown/sim/device/iommu.hpp>
+#include <blkown/sim/device/media/bad_ranges.hpp>
+#include <blkown/sim/device/media/range_lock.hpp>
 #include <blkown/sim/device/nvme/command.hpp>
 #include <blkown/sim/device/nvme/config.hpp>
 #include <blkown/sim/device/nvme/features.hpp>
@@ -22,7 +23,6 @@
 #include <blkown/sim/device/nvme/queue.hpp>
 #include <blkown/sim/device/nvme/registers.hpp>
 #include <blkown/sim/device/pending_calls.hpp>
-#include <blkown/sim/device/range_lock.hpp>
 #include <blkown/sim/device/recent_commands.hpp>
 #include <cstddef>
 #include <cstdint>

@@ -2,8 +2,8 @@
 //
 // SectorSet: a set of a disk's sectors.
 
-#ifndef BLKOWN_SIM_DEVICE_SECTOR_SET_HPP
-#define BLKOWN_SIM_DEVICE_SECTOR_SET_HPP
+#ifndef BLKOWN_SIM_DEVICE_MEDIA_SECTOR_SET_HPP
+#define BLKOWN_SIM_DEVICE_MEDIA_SECTOR_SET_HPP
 
 #include <algorithm>
 #include <bit>

@@ -2,8 +2,8 @@
 //
 // SectorContents: copies of sectors, each at a place of its own.
 
-#ifndef BLKOWN_SIM_DEVICE_SECTOR_CONTENTS_HPP
-#define BLKOWN_SIM_DEVICE_SECTOR_CONTENTS_HPP
+#ifndef BLKOWN_SIM_DEVICE_MEDIA_SECTOR_CONTENTS_HPP
+#define BLKOWN_SIM_DEVICE_MEDIA_SECTOR_CONTENTS_HPP
 
 #include <array>
 #include <blkown/config.hpp>

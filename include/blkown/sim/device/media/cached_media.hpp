@@ -9,17 +9,17 @@
 // Contexts that access disjoint ranges of whole sectors do so at the same time (has_ranges). The
 // cache of each 64 KiB has a lock of its own for them. A flush is alone, as a power cut is.
 
-#ifndef BLKOWN_SIM_DEVICE_CACHED_MEDIA_HPP
-#define BLKOWN_SIM_DEVICE_CACHED_MEDIA_HPP
+#ifndef BLKOWN_SIM_DEVICE_MEDIA_CACHED_MEDIA_HPP
+#define BLKOWN_SIM_DEVICE_MEDIA_CACHED_MEDIA_HPP
 
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <blkown/config.hpp>
 #include <blkown/sim/device/command.hpp>
-#include <blkown/sim/device/media.hpp>
+#include <blkown/sim/device/media/media.hpp>
+#include <blkown/sim/device/media/sector_contents.hpp>
 #include <blkown/sim/device/random.hpp>
-#include <blkown/sim/device/sector_contents.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>

@@ -2,12 +2,12 @@
 //
 // Media: the storage behind a simulated controller, in memory or in a file.
 
-#ifndef BLKOWN_SIM_DEVICE_MEDIA_HPP
-#define BLKOWN_SIM_DEVICE_MEDIA_HPP
+#ifndef BLKOWN_SIM_DEVICE_MEDIA_MEDIA_HPP
+#define BLKOWN_SIM_DEVICE_MEDIA_MEDIA_HPP
 
 #include <blkown/config.hpp>
 #include <blkown/detail/user_list.hpp>
-#include <blkown/sim/device/zeroed_memory.hpp>
+#include <blkown/sim/device/media/zeroed_memory.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>

@@ -2,8 +2,8 @@
 //
 // ZeroedMemory: memory that is all zeroes at first.
 
-#ifndef BLKOWN_SIM_DEVICE_ZEROED_MEMORY_HPP
-#define BLKOWN_SIM_DEVICE_ZEROED_MEMORY_HPP
+#ifndef BLKOWN_SIM_DEVICE_MEDIA_ZEROED_MEMORY_HPP
+#define BLKOWN_SIM_DEVICE_MEDIA_ZEROED_MEMORY_HPP
 
 #include <blkown/config.hpp>
 #include <cstddef>

@@ -2,8 +2,8 @@
 //
 // BadRanges: the ranges of a medium that the fault `bad_range` has made unreadable.
 
-#ifndef BLKOWN_SIM_DEVICE_BAD_RANGES_HPP
-#define BLKOWN_SIM_DEVICE_BAD_RANGES_HPP
+#ifndef BLKOWN_SIM_DEVICE_MEDIA_BAD_RANGES_HPP
+#define BLKOWN_SIM_DEVICE_MEDIA_BAD_RANGES_HPP
 
 #include <algorithm>
 #include <blkown/config.hpp>

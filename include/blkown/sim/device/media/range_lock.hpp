@@ -2,8 +2,8 @@
 //
 // RangeLock: locks ranges of a medium.
 
-#ifndef BLKOWN_SIM_DEVICE_RANGE_LOCK_HPP
-#define BLKOWN_SIM_DEVICE_RANGE_LOCK_HPP
+#ifndef BLKOWN_SIM_DEVICE_MEDIA_RANGE_LOCK_HPP
+#define BLKOWN_SIM_DEVICE_MEDIA_RANGE_LOCK_HPP
 
 #include <bit>
 #include <blkown/config.hpp>
