@@ -8,6 +8,9 @@ file(RENAME ${share}/blkown ${documents})
 
 file(READ ${documents}/LICENSE license)
 file(REMOVE ${documents}/LICENSE)
+file(READ ${documents}/README.md readme)
+string(REPLACE "](LICENSE)" "](copyright)" readme "${readme}")
+file(WRITE ${documents}/README.md "${readme}")
 # The format asks for one space before each line, and for a dot in an empty one.
 string(REGEX REPLACE "\n\n" "\n.\n" license "${license}")
 string(REGEX REPLACE "\n$" "" license "${license}")

@@ -58,16 +58,5 @@ install(FILES ${PROJECT_BINARY_DIR}/blkown.pc
 install(FILES ${PROJECT_SOURCE_DIR}/include/blkown/gdb_printers.py
   DESTINATION ${CMAKE_INSTALL_DATADIR}/gdb/python
   RENAME blkown_printers.py)
-install(FILES
-  ${PROJECT_SOURCE_DIR}/LICENSE
-  ${PROJECT_SOURCE_DIR}/README.md
-  ${PROJECT_SOURCE_DIR}/.github/CHANGELOG.md
-  ${PROJECT_SOURCE_DIR}/.github/CONTRIBUTING.md
-  DESTINATION ${CMAKE_INSTALL_DOCDIR})
-# The pages of include/, where README.md links to them. Its other links lead to the repository.
-file(GLOB_RECURSE blkown_pages RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS
-  ${PROJECT_SOURCE_DIR}/include/blkown/README.md)
-foreach(page IN LISTS blkown_pages)
-  get_filename_component(folder ${page} DIRECTORY)
-  install(FILES ${PROJECT_SOURCE_DIR}/${page} DESTINATION ${CMAKE_INSTALL_DOCDIR}/${folder})
-endforeach()
+
+include(${CMAKE_CURRENT_LIST_DIR}/documents.cmake)
