@@ -113,12 +113,14 @@ class Trial:
         """The programs that can notice the change, the likeliest first."""
         including = [p for p in self.programs if "include/" + mutant.file in p.binary.files]
         probe = f"{mutant.file}:{mutant.probe}"
-        stem = pathlib.PurePath(mutant.file).stem
+        header = pathlib.PurePath(mutant.file)
+        stem = header.stem
+        own_tests = (f"{stem}_test", f"{header.parent.name}_{stem}_test")
 
         # The test of a statement spends more of its time on it than others do.
         def likelihood(program):
             name = program.name.rpartition("/")[2]
-            return (probe not in program.reached, not name.startswith(stem + "_test"), program.cpu_s > 10,
+            return (probe not in program.reached, not name.startswith(own_tests), program.cpu_s > 10,
                     -program.reached.get(probe, 0), -program.kills)
 
         with self.lock:

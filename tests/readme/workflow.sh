@@ -48,7 +48,7 @@ for command in "${commands[@]}"; do
   bash --noprofile --norc -eo pipefail -c "$command" >out || { cat out; fail "failed: $command"; }
 done
 grep -q '^8 runs, 8000 I/Os ended' out || { cat out; fail "not all seeds ran"; }
-"$root/tests/sim/check_junit.py" report.xml 8 0 0
+"$root/tests/sim/runner/check_junit.py" report.xml 8 0 0
 
 # A step with a bad option fails. The command writes the files of the artifact.
 command="${commands[-1]} --queues 0"

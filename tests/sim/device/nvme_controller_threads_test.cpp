@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "sim/nvme_bench.hpp"
+#include "sim/device/nvme_bench.hpp"
 
 namespace sim_test {
 namespace {

@@ -2,8 +2,8 @@
 //
 // A fixture with an IOMMU and memory to map.
 
-#ifndef BLKOWN_TESTS_SIM_IOMMU_FIXTURE_HPP
-#define BLKOWN_TESTS_SIM_IOMMU_FIXTURE_HPP
+#ifndef BLKOWN_TESTS_SIM_DEVICE_IOMMU_FIXTURE_HPP
+#define BLKOWN_TESTS_SIM_DEVICE_IOMMU_FIXTURE_HPP
 
 #include <gtest/gtest.h>
 

@@ -8,7 +8,7 @@
 #include <set>
 #include <string>
 
-#include "sim/iommu_fixture.hpp"
+#include "sim/device/iommu_fixture.hpp"
 
 namespace sim_test {
 namespace {

@@ -12,7 +12,7 @@
 #include <cstring>
 #include <vector>
 
-#include "sim/nvme_bench.hpp"
+#include "sim/device/nvme_bench.hpp"
 #include "stress/effort.hpp"
 
 namespace sim_test {

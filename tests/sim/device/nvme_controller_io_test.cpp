@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "sim/nvme_bench.hpp"
+#include "sim/device/nvme_bench.hpp"
 
 namespace sim_test {
 namespace {

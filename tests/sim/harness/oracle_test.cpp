@@ -11,7 +11,7 @@
 #include <iterator>
 #include <vector>
 
-#include "sim/nvme_bench.hpp"
+#include "sim/device/nvme_bench.hpp"
 
 namespace sim_test {
 namespace {

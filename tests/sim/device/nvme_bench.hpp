@@ -2,8 +2,8 @@
 //
 // NvmeBench: an NVMe controller, memory, and a small driver that does only what a test tells it.
 
-#ifndef BLKOWN_TESTS_SIM_NVME_BENCH_HPP
-#define BLKOWN_TESTS_SIM_NVME_BENCH_HPP
+#ifndef BLKOWN_TESTS_SIM_DEVICE_NVME_BENCH_HPP
+#define BLKOWN_TESTS_SIM_DEVICE_NVME_BENCH_HPP
 
 #include <gtest/gtest.h>
 

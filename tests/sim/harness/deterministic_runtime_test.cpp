@@ -22,7 +22,7 @@ namespace {
 namespace mq = blkown::mq;
 using blkown::sim::DeterministicRuntime;
 
-constexpr std::uint64_t seeds = 200;
+constexpr std::uint64_t seed_count = 200;
 
 /// Work that records when it ran.
 struct Piece : mq::Work {
@@ -57,7 +57,7 @@ struct Piece : mq::Work {
 void expect_every_order(std::size_t piece_count, std::uint32_t context_count) {
   std::vector<std::vector<int>> at_place(piece_count, std::vector<int>(piece_count));
   std::vector<std::vector<int>> is_before(piece_count, std::vector<int>(piece_count));
-  for (std::uint64_t seed = 0; seed != seeds; ++seed) {
+  for (std::uint64_t seed = 0; seed != seed_count; ++seed) {
     const std::vector<std::size_t> order = order_of(seed, piece_count, context_count);
     ASSERT_EQ(order.size(), piece_count);
     for (std::size_t place = 0; place != piece_count; ++place) {
@@ -67,12 +67,12 @@ void expect_every_order(std::size_t piece_count, std::uint32_t context_count) {
       }
     }
   }
-  const int fair = static_cast<int>(seeds / piece_count);
+  const int fair = static_cast<int>(seed_count / piece_count);
   for (std::size_t a = 0; a != piece_count; ++a) {
     for (std::size_t b = 0; b != piece_count; ++b) {
       EXPECT_GT(at_place[a][b], fair / 3) << "piece " << a << " at place " << b;
       if (a != b) {
-        EXPECT_GT(is_before[a][b], static_cast<int>(seeds / 3)) << a << " before " << b;
+        EXPECT_GT(is_before[a][b], static_cast<int>(seed_count / 3)) << a << " before " << b;
       }
     }
   }
@@ -105,7 +105,7 @@ TEST(DeterministicRuntime, CallsTheIdleHooksWhenNothingIsLeftToRun) {
 // the work with others.
 TEST(DeterministicRuntimeChoice, BetweenADueTimerAndWork) {
   std::set<std::vector<std::size_t>> orders;
-  for (std::uint64_t seed = 0; seed != seeds; ++seed) {
+  for (std::uint64_t seed = 0; seed != seed_count; ++seed) {
     DeterministicRuntime runtime{seed, 2};
     std::vector<std::size_t> order;
     Piece first{order, 0}, second{order, 1}, timed{order, 2};

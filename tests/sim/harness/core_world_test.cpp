@@ -718,7 +718,7 @@ std::string output_of(void (*run)()) {
   std::string text;
   std::array<char, 256> part{};
   while (true) {
-    const ssize_t length = read(ends[0], part.data(), part.size());
+    const ssize_t length = ::read(ends[0], part.data(), part.size());
     if (length <= 0) break;
     text.append(part.data(), static_cast<std::size_t>(length));
   }

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "sim/iommu_fixture.hpp"
+#include "sim/device/iommu_fixture.hpp"
 
 namespace sim_test {
 namespace {

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "sim/nvme_bench.hpp"
+#include "sim/device/nvme_bench.hpp"
 
 namespace sim_test {
 namespace {
