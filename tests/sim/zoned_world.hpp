@@ -2,7 +2,7 @@
 //
 // ZonedWorld: one run of a driver of a zoned disk behind a link that misbehaves.
 //
-// The host of tests/examples/null_block_zoned_host.hpp appends on all contexts, writes in order,
+// The host of tests/examples/null_block/zoned_host.hpp appends on all contexts, writes in order,
 // reads, and manages zones. The link runs on a context of its own. At each step the seed chooses
 // one piece of work among all that is ready. A second party quiesces or freezes the disk, stops its
 // queues, and changes its limits. Zones wear out, and the power is cut. After every event:
@@ -39,8 +39,8 @@
 #include <string>
 #include <utility>
 
-#include "examples/null_block_zoned_host.hpp"
-#include "examples/null_block_zones_reference.hpp"
+#include "examples/null_block/zoned_host.hpp"
+#include "examples/null_block/zones_reference.hpp"
 #include "null_block/null_block.hpp"
 #include "sim/zoned_device.hpp"
 #include "sim/zoned_driver.hpp"
