@@ -145,15 +145,19 @@ class ZonedHost {
     ZonePicture& zone = zones_[index];
     if (!zone.is_idle() || zone.is_conventional) return;
     const bool is_retired = zone.is_read_only || zone.is_offline;
-    if (!is_retired && dice_() % 4 != 0) return;  // most zones are in use
-    const bool becomes_read_only = !is_retired && dice_() % 2 == 0;
-    change(is_retired          ? "zone_online"
-           : becomes_read_only ? "zone_readonly"
-                               : "zone_offline",
-           std::to_string(index));
-    if (is_retired) zone.forget();
-    zone.is_read_only = becomes_read_only;
-    zone.is_offline = !is_retired && !becomes_read_only;
+    if (is_retired) return put_online(index, change);
+    if (dice_() % 4 != 0) return;  // most zones are in use
+    zone.is_read_only = dice_() % 2 == 0;
+    zone.is_offline = !zone.is_read_only;
+    change(zone.is_offline ? "zone_offline" : "zone_readonly", std::to_string(index));
+  }
+  /// Makes all zones usable again, with the same function.
+  /// Precondition: nothing is in flight.
+  template <class Change>
+  void repair_zones(Change change) {
+    for (std::uint32_t index = 0; index != zones_.size(); ++index) {
+      if (zones_[index].is_read_only || zones_[index].is_offline) put_online(index, change);
+    }
   }
   /// The power was cut, and is on again. What a write pointer covers stays.
   void note_power_cut() {
@@ -176,6 +180,12 @@ class ZonedHost {
   }
 
  private:
+  template <class Change>
+  void put_online(std::uint32_t index, Change change) {
+    change("zone_online", std::to_string(index));
+    zones_[index].forget();
+  }
+
   struct Slot {
     Slot(ZonedHost& its_host, std::uint32_t its_context)
         : host{its_host}, context{its_context}, memory(its_host.max_sectors() * mq::sector_bytes) {}
