@@ -55,42 +55,34 @@ constexpr Scenario scenarios[] = {
 };
 
 struct Result {
-  enum { good, too_late, bad } kind = good;
+  bool is_good = true;
   std::string shown;
 };
 
 /// Runs the scenario and restarts the controller.
-[[nodiscard]] Result run_once(const Scenario& scenario, Machine& machine) {
+[[nodiscard]] Result run_and_restart(const Scenario& scenario, Machine& machine) {
   Result result;
   try {
     result.shown = scenario.run(machine);
-  } catch (const TooLate& late) {
-    result = {Result::too_late, late.what};
   } catch (const Failed& failed) {
-    result = {Result::bad, failed.what};
+    result = {false, failed.what};
   }
   try {
     machine.restart();
   } catch (const Failed& failed) {
-    result = {Result::bad, result.shown + "; no restart: " + failed.what};
+    result = {false, result.shown + "; no restart: " + failed.what};
   }
   return result;
 }
 
-/// Runs the scenario, several times if the machine is too slow for it. Returns whether it shows
-/// what it is there for.
+/// Runs the scenario. Returns whether it shows what it is there for.
 [[nodiscard]] bool run(const Scenario& scenario, Machine& machine) {
-  constexpr int max_tries = 5;
   const auto begin = Clock::now();
-  Result result = run_once(scenario, machine);
-  for (int tries = 1; result.kind == Result::too_late && tries != max_tries; ++tries) {
-    result = run_once(scenario, machine);
-  }
-  const bool is_good = result.kind == Result::good;
+  const Result result = run_and_restart(scenario, machine);
   const auto took = std::chrono::duration_cast<milliseconds>(Clock::now() - begin);
-  std::printf("%-6s  %s: %s (%lld ms)\n", is_good ? "ok" : "FAILED", scenario.name,
+  std::printf("%-6s  %s: %s (%lld ms)\n", result.is_good ? "ok" : "FAILED", scenario.name,
               result.shown.c_str(), static_cast<long long>(took.count()));
-  return is_good;
+  return result.is_good;
 }
 
 /// Returns the number of failures.

@@ -131,6 +131,10 @@ class AdminQueue {
     });
   }
 
+  /// Whether poll() would take a completion.
+  /// Precondition: no other context takes completions.
+  [[nodiscard]] bool has_completion() const noexcept { return pair_.has_completion(); }
+
   /// Ends all commands with aborted_by_host, empties the rings, and closes the queue: a command
   /// that another context starts before open() would be in a ring that the controller never reads.
   /// Precondition: `proof` shows that the controller has stopped.

@@ -215,6 +215,9 @@ class Controller {
   /// Takes the completions of admin commands.
   /// Context: any, interrupts included.
   void interrupt() noexcept { admin_.poll(); }
+  /// Whether interrupt() would take a completion.
+  /// Precondition: no other context takes completions.
+  [[nodiscard]] bool has_admin_completion() const noexcept { return admin_.has_completion(); }
 
   /// Asks the controller to abort a command, which then ends with its own completion, or does not.
   /// The controller's answer proves nothing. False: no abort was sent, because the controller has

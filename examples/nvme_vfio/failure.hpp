@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // Failed: why a scenario did not show what it is there for, or why the machine cannot be set up.
-// TooLate: why a scenario could not show it this time.
 
 #ifndef EXAMPLES_NVME_VFIO_FAILURE_HPP
 #define EXAMPLES_NVME_VFIO_FAILURE_HPP
@@ -31,17 +30,6 @@ struct Failed {
   std::vsnprintf(buffer, sizeof buffer, format, arguments);
   va_end(arguments);
   return buffer;
-}
-
-/// The exception of a scenario that came too late, because the machine is slow: the scenario is run
-/// again. A condition that never holds fails in the end.
-struct TooLate {
-  std::string what;
-};
-
-/// Throws TooLate unless the condition holds.
-inline void expect_in_time(bool condition, std::string what) {
-  if (!condition) throw TooLate{std::move(what)};
 }
 
 /// Throws Failed unless the condition holds.

@@ -43,9 +43,11 @@ inline std::string duplicate_id(Machine& machine) {
 
   // The tag's next I/O is in flight when the earlier id comes once more.
   const auto data = slow_data(machine, 24, 4096);
+  Gate gate{machine, machine.interrupting()};
   const Io& second = machine.read(queue, slow, 24, memory);
   const LookupReason again = complete_as(queue, id_of(first));
-  expect_in_time(!second.has_ended, "the next read ended too early, or by the repeated id");
+  expect(!second.has_ended, "the next read is ended by the repeated id");
+  gate.open();
   expect(queue.wait(second) && std::ranges::equal(memory, data), "the next read is not right");
   return text("refused as %s at once, and as %s with the next I/O in flight",
               to_string(refusals[0]), to_string(again));
@@ -55,6 +57,7 @@ inline std::string duplicate_id(Machine& machine) {
 inline std::string stale_id(Machine& machine) {
   Queue& queue = machine.polled();
   const auto data = slow_data(machine, 32, 4096);
+  Gate gate{machine, machine.interrupting()};
   std::vector<std::uint16_t> earlier;
   for (int i = 0; i != 5; ++i) {
     const Io& read = machine.read(queue, plain, 0, machine.memory(4096));
@@ -72,8 +75,8 @@ inline std::string stale_id(Machine& machine) {
     ++same_tag;
   }
   expect(same_tag != 0, "no earlier I/O had the tag: the scenario shows nothing");
-  expect_in_time(!read.has_ended && all_are(memory, untouched),
-                 "the read ended too early, or by a stale id");
+  expect(!read.has_ended && all_are(memory, untouched), "the read is ended by a stale id");
+  gate.open();
   expect(queue.wait(read) && std::ranges::equal(memory, data), "the read is not right");
   return text("%zu ids of earlier I/Os with the tag of a read in flight are refused as %s",
               same_tag, to_string(LookupReason::stale_generation));
@@ -83,6 +86,7 @@ inline std::string stale_id(Machine& machine) {
 inline std::string forged_id(Machine& machine) {
   Queue& queue = machine.polled();
   const auto data = slow_data(machine, 40, 4096);
+  Gate gate{machine, machine.interrupting()};
   const std::span memory = machine.memory(4096, untouched);
   const Io& read = machine.read(queue, slow, 40, memory);
   const std::uint16_t id = id_of(read);
@@ -94,8 +98,8 @@ inline std::string forged_id(Machine& machine) {
     static_cast<void>(complete_as(queue, other));
     ++refused;
   }
-  expect_in_time(!read.has_ended && all_are(memory, untouched),
-                 "the read ended too early, or by a forged id");
+  expect(!read.has_ended && all_are(memory, untouched), "the read is ended by a forged id");
+  gate.open();
   expect(queue.wait_for_entry(), "the read does not complete");
   queue.entry().command_id = static_cast<std::uint16_t>(id ^ 1);
   queue.take();

@@ -50,13 +50,15 @@ namespace nvme_vfio {
 enum Namespace : std::uint32_t {
   plain = 1,    ///< Blocks of 512 bytes.
   large = 2,    ///< Blocks of 4,096 bytes.
-  slow = 3,     ///< Blocks of 512 bytes. Each read takes slow_read.
+  slow = 3,     ///< Blocks of 512 bytes. Reads wait while a Gate is closed.
   failing = 4,  ///< Blocks of 512 bytes. failing_block cannot be read.
-  stuck = 5,    ///< Blocks of 512 bytes. Each read takes stuck_read.
+  stuck = 5,    ///< Blocks of 512 bytes. A read ends when the controller is stopped.
+  hopeless = 6  ///< Blocks of 512 bytes. A read fails when the controller is stopped.
 };
-inline constexpr milliseconds slow_read{300};
-inline constexpr milliseconds stuck_read{900};
 inline constexpr std::uint64_t failing_block = 2048;
+inline constexpr std::uint64_t gate_block = 131071;  // of `slow`
+/// The time limit of an admin command. No scenario is about it, however busy the machine is.
+inline constexpr std::uint32_t admin_timeout_ms = 120'000;
 
 /// How the driver waits, and takes the controller off memory if it does not stop.
 class Platform {
@@ -102,6 +104,12 @@ class Machine {
     permanent_pages_ = backend_->mapped_pages();
     static_cast<void>(stop());
     start();
+    // A read of these, once it is let go, keeps the later ones waiting: a second for each byte.
+    for (const Namespace where : {stuck, hopeless}) {
+      static_cast<void>(read(polled_, where, 0, memory(std::size_t{1} << 20)));
+    }
+    wait_until_fetched(polled_);
+    restart();
   }
 
   [[nodiscard]] dma::VfioPciDevice& pci() noexcept { return pci_; }
@@ -152,6 +160,21 @@ class Machine {
     queue.submit(read, read_command(where, block, bytes));
     queue.ring_doorbell();
     return read;
+  }
+  /// Issues a read of another namespace, whose completion says that the controller has fetched all
+  /// commands that were submitted to the queue before.
+  Io& read_marker(Queue& queue) { return read(queue, plain, 0, memory(512)); }
+  /// Waits until the controller has fetched all commands that were submitted to the queue.
+  void wait_until_fetched(Queue& queue) {
+    expect(queue.wait(read_marker(queue)), "the controller does not fetch the commands");
+  }
+  /// What becomes of reads of `slow`.
+  enum class SlowReads : char { go_on = '0', wait = '1', go_on_later = '2' };
+  /// The queue is one whose completions may be taken.
+  void set_slow_reads(Queue& queue, SlowReads reads) {
+    const std::span block = memory(512);
+    block[0] = std::byte(reads);
+    write(queue, slow, gate_block, block);
   }
   [[nodiscard]] static nvme::SubmissionEntry read_command(Namespace where, std::uint64_t block,
                                                           std::span<const std::byte> bytes) {
@@ -233,8 +256,9 @@ class Machine {
   }
   [[nodiscard]] std::unique_ptr<Controller> make_controller() {
     const std::uint64_t register_bytes = (*device_->access())->bytes();
-    auto made = Controller::create(*device_, device_->dma(), platform_,
-                                   {.io_queues = 2, .register_bytes = register_bytes});
+    auto made = Controller::create(
+        *device_, device_->dma(), platform_,
+        {.io_queues = 2, .admin_timeout_ms = admin_timeout_ms, .register_bytes = register_bytes});
     if (!made.has_value()) {
       throw Failed{text("the controller cannot be used: %s", to_string(made.error().step))};
     }
@@ -260,6 +284,40 @@ class Machine {
   int admin_event_ = must(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd");
   Queue interrupting_;
   Queue polled_;
+};
+
+/// Closes the gate of `slow`: reads that are issued later wait until it is opened.
+class Gate {
+ public:
+  /// The queue is one whose completions may be taken, now and when the gate is opened.
+  Gate(Machine& machine, Queue& queue) : machine_{machine}, queue_{queue} {
+    machine_.set_slow_reads(queue_, Machine::SlowReads::wait);
+  }
+  Gate(const Gate&) = delete;
+  Gate& operator=(const Gate&) = delete;
+  /// A scenario that has failed opens the gate, too: a controller is not stopped while it reads.
+  ~Gate() {
+    if (!is_closed_) return;
+    try {
+      open();
+    } catch (const Failed&) {
+      std::puts("the gate of the slow namespace stays closed");
+    }
+  }
+
+  void open() { change(Machine::SlowReads::go_on); }
+  /// Returns before the gate opens.
+  void open_later() { change(Machine::SlowReads::go_on_later); }
+
+ private:
+  void change(Machine::SlowReads reads) {
+    is_closed_ = false;
+    machine_.set_slow_reads(queue_, reads);
+  }
+
+  Machine& machine_;
+  Queue& queue_;
+  bool is_closed_ = true;
 };
 
 }  // namespace nvme_vfio

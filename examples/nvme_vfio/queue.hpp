@@ -53,6 +53,9 @@ using Device = nvme_driver::Device<Registers, dma::Vfio>;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
+/// How long something is awaited that the controller does. Then it is taken not to do it.
+inline constexpr milliseconds patience{120'000};
+
 /// An I/O as its submitter sees it. Kept until it has ended.
 struct Io {
   Segment memory{};
@@ -152,23 +155,25 @@ class Queue {
     });
     return taken;
   }
-  /// Takes completions until the I/O has ended. False if it has not within the time.
-  [[nodiscard]] bool wait(const Io& io, milliseconds time = patience) {
-    return wait_until(time, [&] { return take(), io.has_ended; });
+  /// Takes completions until the I/O has ended, with interrupts only behind one. False if it does
+  /// not end.
+  [[nodiscard]] bool wait(const Io& io) {
+    return wait_until([&] { return io.has_ended; }, [&] { take(); });
   }
   /// Takes completions until a lookup has been refused. None if that does not happen.
   [[nodiscard]] std::optional<LookupReason> wait_for_refusal() {
-    if (!wait_until(patience, [&] { return take(), !refusals_.empty(); })) return std::nullopt;
+    const auto is_refused = [&] { return !refusals_.empty(); };
+    if (!wait_until(is_refused, [&] { take(); })) return std::nullopt;
     return take_refusals().front();
   }
   /// Waits until the ring holds a completion, and does not take it.
   [[nodiscard]] bool wait_for_entry() {
-    return wait_until(patience, [&] { return pair_.has_completion(); });
+    return wait_until([&] { return pair_.has_completion(); });
   }
   /// The same for a further completion.
   /// Precondition: the ring was not wrapped since the restart.
   [[nodiscard]] bool wait_for_entry(std::uint32_t later) {
-    return wait_until(patience, [&] {
+    return wait_until([&] {
       return nvme::CompletionEntry::phase_of(dma::load_acquire(entry(later).status_and_phase));
     });
   }
@@ -219,7 +224,6 @@ class Queue {
 
  private:
   static constexpr blkown::QueueIndex whole{0};
-  static constexpr milliseconds patience{20000};
   static constexpr milliseconds spinning{2};  // a polled wait sleeps after this time
   static constexpr std::size_t submission_bytes = entries * sizeof(nvme::SubmissionEntry);
   static constexpr std::size_t list_pages = 3;  // 4 MiB, and an offset in the first page
@@ -284,23 +288,34 @@ class Queue {
     }
   }
 
-  template <class Condition>
-  [[nodiscard]] bool wait_until(milliseconds time, Condition holds) {
-    const auto end = Clock::now() + time;
+  /// Waits until the condition holds. `look` is called when the controller may have completed
+  /// something: with interrupts after one, so that a completion whose interrupt is lost is not
+  /// found.
+  template <class Condition, class Look>
+  [[nodiscard]] bool wait_until(Condition holds, Look look) {
+    const auto begin = Clock::now();
     while (!holds()) {
-      const auto left = std::chrono::duration_cast<milliseconds>(end - Clock::now());
-      if (left <= milliseconds{0}) return false;
-      if (event_ < 0) {
-        if (end - Clock::now() < time - spinning) std::this_thread::sleep_for(milliseconds{1});
-        continue;
+      if (event_ >= 0) {
+        if (!wait_for_interrupt()) return false;
+      } else if (const auto waited = Clock::now() - begin; waited > patience) {
+        return look(), holds();  // after a stall of this machine, too
+      } else if (waited > spinning) {
+        std::this_thread::sleep_for(milliseconds{1});
       }
-      // A completion whose interrupt is lost is not found: the scenario fails.
-      pollfd waiting{.fd = event_, .events = POLLIN, .revents = 0};
-      if (must(poll(&waiting, 1, static_cast<int>(left.count())), "poll") == 0) return false;
-      std::uint64_t signals = 0;
-      must(read(event_, &signals, sizeof signals), "read of an eventfd");
-      interrupts_ += static_cast<unsigned>(signals);
+      look();
     }
+    return true;
+  }
+  template <class Condition>
+  [[nodiscard]] bool wait_until(Condition holds) {
+    return wait_until(holds, [] {});
+  }
+  [[nodiscard]] bool wait_for_interrupt() {
+    pollfd waiting{.fd = event_, .events = POLLIN, .revents = 0};
+    if (must(poll(&waiting, 1, static_cast<int>(patience.count())), "poll") == 0) return false;
+    std::uint64_t signals = 0;
+    must(read(event_, &signals, sizeof signals), "read of an eventfd");
+    interrupts_ += static_cast<unsigned>(signals);
     return true;
   }
 

@@ -43,7 +43,8 @@ inline std::string identify(Machine& machine) {
                            static_cast<unsigned long long>(found.blocks), found.block_bytes());
       }));
   expect(namespaces ==
-             " 1: 131072 x 512 2: 16384 x 4096 3: 131072 x 512 4: 131072 x 512 5: 131072 x 512",
+             " 1: 131072 x 512 2: 16384 x 4096 3: 131072 x 512 4: 131072 x 512 5: 131072 x 512 "
+             "6: 131072 x 512",
          "other namespaces:" + namespaces);
   return text("NVMe %u.%u, transfers up to %llu KiB, namespaces%s", version.major_number(),
               version.minor_number(),

@@ -19,8 +19,8 @@ namespace nvme_vfio {
 
 inline constexpr std::byte untouched{0xA5};
 inline constexpr std::byte used_again{0x5A};
-/// After this time the controller has fetched a command whose doorbell was rung.
-inline constexpr milliseconds fetched{40};
+/// A controller that writes to memory too late does so within this time.
+inline constexpr milliseconds late_write{300};
 
 /// Writes a pattern to the slow namespace, and returns it.
 [[nodiscard]] inline std::span<const std::byte> slow_data(Machine& machine, std::uint64_t block,
@@ -31,9 +31,9 @@ inline constexpr milliseconds fetched{40};
   return data;
 }
 
-/// The faults that the kernel logs within five seconds, until there is one.
+/// Waits until the kernel has logged a fault.
 [[nodiscard]] inline std::set<std::uint64_t> wait_for_faults(Machine& machine) {
-  for (int i = 0; i != 500; ++i) {
+  for (auto waited = milliseconds{0}; waited < patience; waited += milliseconds{10}) {
     auto faults = machine.log().take_faults();
     if (!faults.empty()) return faults;
     std::this_thread::sleep_for(milliseconds{10});
@@ -96,6 +96,7 @@ inline std::string unmapped_after_end(Machine& machine) {
 inline std::string unmapped_in_flight(Machine& machine) {
   Queue& queue = machine.polled();
   const auto data = slow_data(machine, 0, 4096);
+  Gate gate{machine, machine.interrupting()};
   static_cast<void>(machine.log().take_faults());
   const std::span memory = machine.memory(data.size(), untouched);
   Io& torn = machine.io(memory, dma::Direction::from_device);
@@ -103,11 +104,11 @@ inline std::string unmapped_in_flight(Machine& machine) {
   queue.submit(torn, Machine::read_command(slow, 0, memory),
                [&](const dma::IovaSegment& segment) { mapped = segment; });
   queue.ring_doorbell();
-  std::this_thread::sleep_for(fetched);
+  machine.wait_until_fetched(queue);
   machine.translations().remove(mapped);
-  expect_in_time(all_are(memory, untouched) && !queue.has_entry(),
-                 "the read was done before the unmap");
+  expect(all_are(memory, untouched) && !queue.has_entry(), "the read was done before the unmap");
   std::ranges::fill(memory, used_again);
+  gate.open();
   expect(queue.wait(torn), "the read does not end");
   const bool wrote_late = std::ranges::equal(memory, data);
   expect(wrote_late && machine.log().take_faults().empty(),
@@ -117,7 +118,7 @@ inline std::string unmapped_in_flight(Machine& machine) {
   std::ranges::fill(memory, untouched);
   expect(queue.wait(read) && std::ranges::equal(memory, data), "the read is not right");
   std::ranges::fill(memory, used_again);
-  std::this_thread::sleep_for(slow_read + fetched);
+  std::this_thread::sleep_for(late_write);
   expect(all_are(memory, used_again), "the controller wrote to memory after the proof");
   return "the controller wrote the page after the unmap had returned, without a fault; after the "
          "completion's proof it never did";
@@ -128,15 +129,17 @@ inline std::string unmapped_in_flight(Machine& machine) {
 inline std::string late_completion(Machine& machine) {
   Queue& queue = machine.interrupting();
   const auto data = slow_data(machine, 8, 4096);
+  Gate gate{machine, machine.polled()};
   static_cast<void>(machine.log().take_faults());
   const std::span memory = machine.memory(data.size(), untouched);
   const Io& read = machine.read(queue, slow, 8, memory);
-  expect_in_time(!queue.wait(read, fetched), "the read was done before its timeout");
+  machine.wait_until_fetched(queue);
   expect(!queue.time_out(read), "a timeout is taken for proof");
-  expect_in_time(all_are(memory, untouched), "the read was done before its timeout");
+  expect(all_are(memory, untouched), "the read was done before its timeout");
   expect(
       machine.device()->dma().quarantined_count() == 1 && queue.in_flight() == 1 && !read.has_ended,
       "the memory of the read that timed out is given back");
+  gate.open();
   expect(queue.wait_for_entry(), "the late completion does not come");
   queue.take();
   const auto refusals = queue.take_refusals();
@@ -158,15 +161,17 @@ inline std::string late_completion(Machine& machine) {
 inline std::string abort_refused(Machine& machine) {
   Queue& queue = machine.interrupting();
   const auto data = slow_data(machine, 16, 4096);
+  Gate gate{machine, machine.polled()};
   const std::span memory = machine.memory(data.size(), untouched);
   const Io& read = machine.read(queue, slow, 16, memory);
-  std::this_thread::sleep_for(fetched);
+  machine.wait_until_fetched(queue);
   expect(machine.controller().abort(queue.id(), static_cast<std::uint16_t>(read.cookie.value)),
          "no abort was sent");
   // The controller answers admin commands in order, so this one's end is later than the abort's.
   Machine::expect_done(machine.controller().for_each_namespace([](const auto&) {}));
-  expect_in_time(!read.has_ended && all_are(memory, untouched),
-                 "the read ended before the abort, or by it");
+  machine.wait_until_fetched(queue);
+  expect(!read.has_ended && all_are(memory, untouched), "the read is ended by the abort");
+  gate.open();
   expect(queue.wait(read) && read.status == Status::ok && std::ranges::equal(memory, data),
          "the read that was not aborted is not right");
   expect(queue.take_refusals().empty(), "a completion was refused");

@@ -26,32 +26,53 @@ from guest_image import GuestError, MARK  # noqa: E402
 
 MEMORY_MIB = 768
 # no_timer_check: on a busy host the kernel's test of its timer fails, and the kernel panics.
+# nvme_init: the kernel's own NVMe driver would look for partitions, and wait for the stuck namespace.
 KERNEL_ARGUMENTS = ('console=ttyS0 panic=-1 quiet loglevel=1 mitigations=off no_timer_check '
-                    'intel_iommu=on')
-SLOW_DISKS = {'slow': 300, 'stuck': 900}  # by name: the time of a read in milliseconds
-# The host ends a guest that has not come to its end by itself.
+                    'intel_iommu=on initcall_blacklist=nvme_init')
+DISK_BYTES = 64 << 20
+# The last block of the slow namespace is its gate. The digit that is written there, with zero bytes behind
+# it, says what becomes of reads: 0, they go on; 1, they wait; 2, they go on in 300 ms. When the write has
+# ended, that holds for all later reads.
+GATE_BYTE = DISK_BYTES - 512
+SLOW_READ = r'''while [ -e $tmpdir/gate ]; do sleep 0.02; done
+dd if=@DISK@ iflag=skip_bytes,count_bytes,fullblock skip=$4 count=$3 bs=64k status=none'''
+SLOW_WRITE = r'''if [ $4 -ne @GATE@ ]; then
+  exec dd of=@DISK@ conv=notrunc oflag=seek_bytes seek=$4 bs=64k status=none
+fi
+case $(tr -d '\0') in
+  0) rm -f $tmpdir/gate ;;
+  1) : >$tmpdir/gate ;;
+  2) (sleep 0.3; rm -f $tmpdir/gate) </dev/null >/dev/null 2>&1 & ;;
+esac'''
+# The host ends a guest that is silent for so long. Lines that come late are no failure.
 LIMIT_SECONDS = 240
+# A program of the host has started after this time, however busy the host is.
+START_SECONDS = 120
 
 
 class Nbdkit:
-    """An NBD server on a socket, whose disk is slow to read."""
+    """An NBD server on a socket, whose disk is a file with a gate for reads."""
 
-    def __init__(self, socket, read_delay_ms):
+    def __init__(self, socket, disk):
         socket.unlink(missing_ok=True)
-        command = ['nbdkit', '--foreground', '--exit-with-parent', '--unix', str(socket),
-                   '--filter=delay', 'memory', '64M', f'rdelay={read_delay_ms}ms']
+
+        def script(text):
+            return text.replace('@DISK@', shlex.quote(str(disk))).replace('@GATE@', str(GATE_BYTE))
+        command = ['nbdkit', '--foreground', '--exit-with-parent', '--unix', str(socket), 'eval',
+                   f'get_size=echo {DISK_BYTES}', 'thread_model=echo parallel',
+                   f'pread={script(SLOW_READ)}', f'pwrite={script(SLOW_WRITE)}']
         try:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL,
                                             stderr=subprocess.PIPE, text=True)
         except FileNotFoundError as error:
             raise GuestError('nbdkit is not installed') from error
-        give_up = time.monotonic() + 10
+        give_up = time.monotonic() + START_SECONDS
         while not socket.exists():
             if self.process.poll() is not None:
                 raise GuestError(f'nbdkit: {self.process.stderr.read().strip()}')
             if time.monotonic() > give_up:
                 self.stop()
-                raise GuestError('nbdkit has made no socket within 10 s')
+                raise GuestError(f'nbdkit has made no socket within {START_SECONDS} s')
             time.sleep(0.02)
 
     def stop(self):
@@ -64,22 +85,33 @@ def disk_options(folder):
 
     1  64 MiB in blocks of 512 bytes
     2  64 MiB in blocks of 4,096 bytes
-    3  64 MiB, of which each read takes 300 ms
+    3  64 MiB, of which reads wait as the last block says (GATE_BYTE)
     4  64 MiB, of which the sector 2,048 cannot be read
-    5  64 MiB, of which each read takes 900 ms
+    5  64 MiB of zeroes. A read waits a second for each byte that was read before it, or until the
+       controller is reset: that drains the disk, which sets aside what throttles it. The reset completes
+       such reads, and a driver may see that before the reset has ended
+    6  the same, but such reads fail
     """
-    for name in ('plain', 'large', 'failing'):
+    for name in ('plain', 'large', 'failing', 'slow'):
         with open(folder / f'{name}.img', 'wb') as image:
-            image.truncate(64 << 20)
+            image.truncate(DISK_BYTES)
 
     def file_node(name):
         return f'driver=file,node-name={name}-file,filename={folder}/{name}.img,cache.no-flush=on'
     return [
         '-blockdev', file_node('plain'), '-blockdev', 'driver=raw,node-name=plain,file=plain-file',
         '-blockdev', file_node('large'), '-blockdev', 'driver=raw,node-name=large,file=large-file',
-        *(option for name in SLOW_DISKS for option in (
-            '-blockdev',
-            f'driver=nbd,node-name={name},server.type=unix,server.path={folder}/{name}.socket')),
+        '-blockdev',
+        f'driver=nbd,node-name=slow,server.type=unix,server.path={folder}/slow.socket',
+        '-object', 'throttle-group,id=stuck-reads,x-bps-read=1',
+        '-blockdev', f'driver=null-co,node-name=zeroes,size={DISK_BYTES},read-zeroes=on',
+        '-blockdev', 'driver=throttle,node-name=stuck,throttle-group=stuck-reads,file=zeroes',
+        '-object', 'throttle-group,id=hopeless-reads,x-bps-read=1',
+        '-blockdev', f'driver=null-co,node-name=null,size={DISK_BYTES}',
+        '-blockdev', 'driver=blkdebug,node-name=unreadable,image=null,'
+        'inject-error.0.event=none,inject-error.0.iotype=read,inject-error.0.errno=5',
+        '-blockdev',
+        'driver=throttle,node-name=hopeless,throttle-group=hopeless-reads,file=unreadable',
         '-blockdev', file_node('failing'),
         '-blockdev', 'driver=blkdebug,node-name=blkdebug,image=failing-file,'
         'inject-error.0.event=none,inject-error.0.iotype=read,inject-error.0.errno=5,'
@@ -91,7 +123,8 @@ def disk_options(folder):
         'physical_block_size=4096',
         '-device', 'nvme-ns,drive=slow,bus=nvme0,nsid=3',
         '-device', 'nvme-ns,drive=failing,bus=nvme0,nsid=4',
-        '-device', 'nvme-ns,drive=stuck,bus=nvme0,nsid=5']
+        '-device', 'nvme-ns,drive=stuck,bus=nvme0,nsid=5',
+        '-device', 'nvme-ns,drive=hopeless,bus=nvme0,nsid=6']
 
 
 def qemu_command(folder, image):
@@ -114,9 +147,11 @@ class Console:
         self.is_running = False
         self.last = 'nothing'
         self.panic = None
+        self.lines = 0
 
     def read(self, stream):
         for raw in stream:
+            self.lines += 1
             self.log.write(raw)
             self.log.flush()
             line = raw.decode(errors='replace').strip('\r\n')
@@ -140,6 +175,31 @@ class Console:
             print(f'{MARK} {rest}', flush=True)
 
 
+class Watch:
+    """Kills QEMU when the console has been silent for `limit_seconds`. Counts seconds of its own sleep, so
+    that a host that stands still for a while is one of them."""
+
+    def __init__(self, qemu, console, limit_seconds):
+        self.expired = False
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.run, args=(qemu, console, limit_seconds))
+        self.thread.start()
+
+    def run(self, qemu, console, limit_seconds):
+        silent_seconds = lines = 0
+        while not self.ended.wait(1):
+            silent_seconds = silent_seconds + 1 if console.lines == lines else 0
+            lines = console.lines
+            if silent_seconds >= limit_seconds:
+                self.expired = True
+                qemu.kill()
+                return
+
+    def end(self):
+        self.ended.set()
+        self.thread.join()
+
+
 def boot(folder, command, limit_seconds):
     """Runs QEMU until the guest ends, and returns the program's exit status."""
     (folder / 'command').write_text(shlex.join(command) + '\n')
@@ -148,21 +208,19 @@ def boot(folder, command, limit_seconds):
                                 stderr=subprocess.PIPE)
     except FileNotFoundError as error:
         raise GuestError('qemu-system-x86_64 is not installed') from error
-    expired = threading.Event()
-    timer = threading.Timer(limit_seconds, lambda: (expired.set(), qemu.kill()))
-    timer.start()
-    try:
-        with open(folder / 'console.log', 'wb') as log:
-            console = Console(log)
+    with open(folder / 'console.log', 'wb') as log:
+        console = Console(log)
+        watch = Watch(qemu, console, limit_seconds)
+        try:
             console.read(qemu.stdout)
-        said = qemu.stderr.read().decode(errors='replace').strip()
-        qemu.wait()
-    finally:
-        timer.cancel()
-        if qemu.poll() is None:
-            qemu.kill()
-    if expired.is_set():
-        raise GuestError(f'not done after {limit_seconds} s; its last line: {console.last}')
+            said = qemu.stderr.read().decode(errors='replace').strip()
+            qemu.wait()
+        finally:
+            watch.end()
+            if qemu.poll() is None:
+                qemu.kill()
+    if watch.expired:
+        raise GuestError(f'silent for {limit_seconds} s; its last line: {console.last}')
     if console.error is not None:
         raise GuestError(console.error)
     if console.status is None:
@@ -174,7 +232,7 @@ def boot(folder, command, limit_seconds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n', 1)[0])
     parser.add_argument('--folder', type=pathlib.Path, default=pathlib.Path('build/real'))
-    parser.add_argument('--limit', type=int, default=LIMIT_SECONDS, help='in seconds')
+    parser.add_argument('--limit', type=int, default=LIMIT_SECONDS, help='of silence, in seconds')
     parser.add_argument('program', type=pathlib.Path)
     parser.add_argument('arguments', nargs=argparse.REMAINDER)
     options = parser.parse_args()
@@ -183,19 +241,19 @@ def main():
     if ',' in str(folder):
         sys.exit(f'{sys.argv[0]}: {folder}: QEMU takes no folder with a comma')
     folder.mkdir(parents=True, exist_ok=True)
-    servers = []
+    server = None
     try:
         unpacked = guest_image.kernel(folder / 'kernel')
         guest_image.write_initramfs(folder / 'initramfs', unpacked, options.program,
                                     options.arguments)
-        for name, read_delay_ms in SLOW_DISKS.items():
-            servers.append(Nbdkit(folder / f'{name}.socket', read_delay_ms))
-        return boot(folder, qemu_command(folder, guest_image.vmlinuz(unpacked)), options.limit)
+        command = qemu_command(folder, guest_image.vmlinuz(unpacked))
+        server = Nbdkit(folder / 'slow.socket', folder / 'slow.img')
+        return boot(folder, command, options.limit)
     except GuestError as error:
         print(f'{sys.argv[0]}: the guest failed: {error}', file=sys.stderr)
         return 1
     finally:
-        for server in servers:
+        if server is not None:
             server.stop()
 
 

@@ -103,7 +103,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n', 1)[0])
     parser.add_argument('--folder', type=pathlib.Path, default=pathlib.Path('build/real'))
     parser.add_argument('--name', default='tools', help="of the guest's files in the folder")
-    parser.add_argument('--limit', type=int, default=guest.LIMIT_SECONDS, help='in seconds')
+    parser.add_argument('--limit', type=int, default=guest.LIMIT_SECONDS,
+                        help='of silence, in seconds')
     parser.add_argument('--memory', type=int, default=guest.MEMORY_MIB, help='in MiB')
     parser.add_argument('--module', action='append', default=[],
                         help="below the kernel's folder of modules, without .ko.xz")
