@@ -9,16 +9,17 @@ sockets=$2
 serve() {
   : >"$folder/target.out"
   "$folder/vhost_user_blk" "$sockets/ext4=file:$folder/ext4.img" "$sockets/slow=file:$folder/fuse/disk" \
-    "$sockets/late=memory:16m,delay-ms=10000" >"$folder/target.out" 2>"$folder/target.err" &
+    "$sockets/late=memory:16m,delay-ms=20000" >"$folder/target.out" 2>"$folder/target.err" &
   pid=$!
   # Before that, SIGUSR1 would end it.
   until [ "$(grep -c '^listening' "$folder/target.out")" = 3 ]; do sleep 0.1; done
 }
-# is_busy: QEMU is connected to all disks, and the target has requests in flight.
+# is_busy: QEMU is connected to all disks, and the target has requests in flight. The report of each disk
+# ends with the number in flight.
 is_busy() {
   : >"$folder/target.err"
   kill -USR1 "$pid"
-  sleep 0.2
+  until [ "$(grep -c '^in flight' "$folder/target.err")" = 3 ]; do sleep 0.1; done
   [ "$(grep -c '^front ends: 1' "$folder/target.err")" = 3 ] &&
     grep -q '^in flight: [1-9]' "$folder/target.err"
 }
@@ -33,4 +34,6 @@ for killed in 1 2 3; do
   serve
   echo "target killed with requests in flight, $killed"
 done
+# The guest's file system on this file is no longer used.
+echo "done" | dd of="$folder/ext4.img" conv=notrunc status=none
 wait "$pid"
