@@ -88,8 +88,11 @@ TEST_F(NvmeAdminQueue, ACommandWithoutACompletionStaysInFlightWithItsTag) {
   for (std::uint32_t i = 1; i != Admin::depth; ++i) EXPECT_TRUE(start());
   EXPECT_FALSE(start());
   // The late completion finds no waiter, and frees the tag.
+  EXPECT_FALSE(admin.has_completion());
   serve();
+  EXPECT_TRUE(admin.has_completion());
   admin.poll();
+  EXPECT_FALSE(admin.has_completion());
   EXPECT_TRUE(ends.empty());
   EXPECT_EQ(admin.refused_count(), 0U);
   EXPECT_TRUE(start());
