@@ -24,11 +24,14 @@
 #include <utility>
 #include <vector>
 
+#include "examples/uninterrupted.hpp"
 #include "nbd/messages.hpp"
 #include "nbd_server/listener.hpp"
 #include "nbd_server/server.hpp"
 
 namespace nbd_server {
+
+using front_ends::uninterrupted;
 
 /// A reply, simple or of one chunk.
 struct Reply {
@@ -40,7 +43,7 @@ struct Reply {
 
 class Peer {
  public:
-  /// Connects to the server. A failed receive gives up after ten seconds.
+  /// Connects to the server. A failed receive gives up after 30 seconds.
   explicit Peer(Server& server) {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return;
@@ -76,8 +79,8 @@ class Peer {
 
   bool send(std::span<const std::byte> bytes) const {
     while (!bytes.empty()) {
-      const ssize_t sent = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-      if (sent < 0 && errno == EINTR) continue;
+      const ssize_t sent =
+          uninterrupted([&] { return ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL); });
       if (sent <= 0) return false;
       bytes = bytes.subspan(static_cast<std::size_t>(sent));
     }
@@ -91,10 +94,8 @@ class Peer {
   [[nodiscard]] std::optional<Bytes> receive(std::size_t count) const {
     Bytes bytes(count);
     for (std::size_t done = 0; done != count;) {
-      // A ring that was closed interrupts the threads that have used it, and a receive with a time
-      // limit is not started again.
-      const ssize_t received = ::recv(fd_, bytes.data() + done, count - done, 0);
-      if (received < 0 && errno == EINTR) continue;
+      const ssize_t received =
+          uninterrupted([&] { return ::recv(fd_, bytes.data() + done, count - done, 0); });
       if (received <= 0) return std::nullopt;
       done += static_cast<std::size_t>(received);
     }
@@ -108,10 +109,7 @@ class Peer {
   /// Whether the server has closed the connection, and nothing comes before.
   [[nodiscard]] bool is_closed() const {
     std::byte one{};
-    ssize_t received = 0;
-    do {
-      received = ::recv(fd_, &one, 1, 0);
-    } while (received < 0 && errno == EINTR);
+    const ssize_t received = uninterrupted([&] { return ::recv(fd_, &one, 1, 0); });
     return received == 0 || (received < 0 && errno == ECONNRESET);
   }
 
@@ -200,7 +198,7 @@ class Peer {
 
  private:
   void be_patient() const {
-    const timeval patience{.tv_sec = 10, .tv_usec = 0};
+    const timeval patience{.tv_sec = 30, .tv_usec = 0};
     setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
   }
@@ -261,9 +259,9 @@ class HeldStore final : public Store {
     const std::lock_guard lock{mutex_};
     return ids_.size();
   }
-  /// Waits until the device has this many ids. Returns whether it has, after ten seconds at most.
+  /// Waits until the device has this many ids. Returns whether it has, after 30 seconds at most.
   bool await(std::size_t count) {
-    for (int i = 0; i != 2000 && held() < count; ++i) {
+    for (int i = 0; i != 6'000 && held() < count; ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds{5});
     }
     return held() >= count;
@@ -327,10 +325,10 @@ class HeldStore final : public Store {
   std::vector<std::uint64_t> ids_;
 };
 
-/// Waits until the condition holds. Returns whether it does, after ten seconds at most.
+/// Waits until the condition holds. Returns whether it does, after 30 seconds at most.
 template <class Condition>
 [[nodiscard]] bool eventually(Condition condition) {
-  for (int i = 0; i != 2000; ++i) {
+  for (int i = 0; i != 6'000; ++i) {
     if (condition()) return true;
     std::this_thread::sleep_for(std::chrono::milliseconds{5});
   }

@@ -8,6 +8,7 @@
 #define BLKOWN_TESTS_EXAMPLES_VHOST_USER_BLK_FRONT_END_HPP
 
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -29,15 +30,18 @@
 #include <utility>
 #include <vector>
 
+#include "examples/uninterrupted.hpp"
 #include "vhost_user_blk/device.hpp"
 #include "vhost_user_blk/signal.hpp"
 
 namespace vhost_user_blk {
 
-/// Waits until the condition holds, at most ten seconds. Returns whether it does.
+using front_ends::uninterrupted;
+
+/// Waits until the condition holds, at most 30 seconds. Returns whether it does.
 template <class Condition>
 [[nodiscard]] bool soon(Condition condition) {
-  for (int i = 0; i != 20'000; ++i) {
+  for (int i = 0; i != 60'000; ++i) {
     if (condition()) return true;
     std::this_thread::sleep_for(std::chrono::microseconds{i < 100 ? 20 : 500});
   }
@@ -231,12 +235,12 @@ class Connection {
  public:
   using Request = vhost_user::Request;
 
-  /// Connects. A failed receive gives up after ten seconds.
+  /// Connects. A receive or a send gives up after 30 seconds.
   explicit Connection(Device& device) {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return;
     socket_ = Descriptor{ends[0]};
-    const timeval patience{.tv_sec = 10, .tv_usec = 0};
+    const timeval patience{.tv_sec = 30, .tv_usec = 0};
     setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     setsockopt(socket_.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
     device.add(Descriptor{ends[1]});
@@ -260,7 +264,8 @@ class Connection {
       first->cmsg_len = CMSG_LEN(fds.size_bytes());
       std::memcpy(CMSG_DATA(first), fds.data(), fds.size_bytes());
     }
-    return ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size());
+    return uninterrupted([&] { return ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL); }) ==
+           static_cast<ssize_t>(bytes.size());
   }
   bool send(Request request, std::span<const std::byte> payload, std::span<const int> fds = {},
             std::uint32_t flags = vhost_user::header_flag::version) const {
@@ -308,7 +313,7 @@ class Connection {
   /// Whether a reply is there.
   [[nodiscard]] bool has_reply(int patience_ms = 0) const {
     pollfd watched{.fd = socket_.get(), .events = POLLIN, .revents = 0};
-    return poll(&watched, 1, patience_ms) > 0;
+    return uninterrupted([&] { return poll(&watched, 1, patience_ms); }) > 0;
   }
   /// The number that the request is answered with.
   [[nodiscard]] std::uint64_t ask(Request request) const {
@@ -370,13 +375,17 @@ class Connection {
            tell(Request::set_vring_kick, index, {ring.kick.get()}) == 0 &&
            tell(Request::set_vring_enable, vhost_user::VringState{ring.index, 1}) == 0;
   }
-  /// The whole start. Returns whether all of it succeeded.
-  bool start(const Guest& guest, std::uint64_t without = 0) const {
-    if (!negotiate(without) || set_memory(guest.table(), guest.file.get()) != 0) return false;
-    for (const Ring& ring : guest.rings) {
-      if (!set_ring(ring)) return false;
+  /// The whole start. Says what of it has failed.
+  [[nodiscard]] testing::AssertionResult start(const Guest& guest,
+                                               std::uint64_t without = 0) const {
+    if (!negotiate(without)) return testing::AssertionFailure() << "the features";
+    if (const auto told = set_memory(guest.table(), guest.file.get()); told != 0) {
+      return testing::AssertionFailure() << "the memory: " << told;
     }
-    return true;
+    for (const Ring& ring : guest.rings) {
+      if (!set_ring(ring)) return testing::AssertionFailure() << "ring " << ring.index;
+    }
+    return testing::AssertionSuccess();
   }
 
  private:
@@ -389,7 +398,8 @@ class Connection {
       message.msg_iovlen = 1;
       message.msg_control = control.data();
       message.msg_controllen = fds == nullptr ? 0 : control.size();
-      const ssize_t got = ::recvmsg(socket_.get(), &message, MSG_CMSG_CLOEXEC);
+      const ssize_t got =
+          uninterrupted([&] { return ::recvmsg(socket_.get(), &message, MSG_CMSG_CLOEXEC); });
       if (got <= 0) return false;
       if (cmsghdr* const first = CMSG_FIRSTHDR(&message); first != nullptr && fds != nullptr) {
         int fd = -1;
