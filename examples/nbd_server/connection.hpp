@@ -72,6 +72,9 @@ struct Limits {
   /// The pause of a worker that has one client, behind several commands at once, in which others
   /// gather. 0: none.
   std::uint32_t gather_us = 0;
+  /// The clock of the times above but the pause, in milliseconds. Null: the monotonic clock. A
+  /// worker looks at it when it wakes, at the latest after a quarter of timeout_ms. Any thread.
+  std::uint64_t (*clock_ms)() noexcept = nullptr;
 };
 
 /// What a connection gets from its worker.

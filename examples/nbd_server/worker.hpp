@@ -216,7 +216,8 @@ class Worker {
 
   /// Shuts all connections down, and closes those that are left when the time is over.
   void shut_down() {
-    if (!stop_at_ms_) stop_at_ms_ = now_ms_ + limits_.stop_ms;
+    // The worker may have looked at the clock long before the stop.
+    if (!stop_at_ms_) stop_at_ms_ = read_clock_ms() + limits_.stop_ms;
     for (Slot& slot : slots_) {
       if (slot.connection == nullptr) continue;
       if (now_ms_ >= *stop_at_ms_) {
@@ -314,7 +315,8 @@ class Worker {
     return limits_.timeout_ms == 0 ? -1 : check_interval_ms();
   }
 
-  [[nodiscard]] static std::uint64_t read_clock_ms() noexcept {
+  [[nodiscard]] std::uint64_t read_clock_ms() const noexcept {
+    if (limits_.clock_ms != nullptr) return limits_.clock_ms();
     timespec now{};
     clock_gettime(CLOCK_MONOTONIC, &now);
     return static_cast<std::uint64_t>(now.tv_sec) * 1000 +
