@@ -45,8 +45,8 @@ class SlowDevice {
     changed_.notify_one();
   }
 
-  /// Waits until the device has sent back all ids, each at its time, and ends its thread. Nothing
-  /// is done if there is no thread.
+  /// Waits until the device has sent back all ids, which it does at once, and ends its thread.
+  /// Nothing is done if there is no thread.
   void stop() {
     {
       const std::lock_guard lock{mutex_};
@@ -70,8 +70,8 @@ class SlowDevice {
       if (sent_.empty()) return;
       const Sent next = sent_.front();
       sent_.pop_front();
+      changed_.wait_until(lock, next.due, [this] { return is_stopping_; });
       lock.unlock();
-      std::this_thread::sleep_until(next.due);
       complete_(next.id);
       lock.lock();
     }

@@ -81,7 +81,7 @@ class UblkStores : public testing::Test {
         pollfd{.fd = queue().wake_fd(), .events = POLLIN, .revents = 0},
         pollfd{.fd = store->wake_fd(blkown::QueueIndex{}), .events = POLLIN, .revents = 0}};
     queue().poll();
-    for (int i = 0; i != 1000 && kernel.commits.size() < commits; ++i) {
+    for (int i = 0; i != 3000 && kernel.commits.size() < commits; ++i) {
       ::poll(watched.data(), watched.size(), 10);
       for (const pollfd& each : watched) {
         std::uint64_t count = 0;
@@ -211,7 +211,8 @@ TEST_F(UblkStores, AnIoThatNobodyCancelledIsIssuedAgain) {
 }
 
 TEST_F(UblkStores, ASlowIoTimesOutAndItsLateIdIsRefusedWhileOthersGoOn) {
-  make(300, 50);
+  // The slow half answers when it is told to stop.
+  make(600'000, 50);
   fill(0, 9);
   queue().set_now(1000);
   send(0, UBLK_IO_OP_WRITE, slow_from / 512, 16);
@@ -292,9 +293,11 @@ TEST(UblkQueueThread, CommandsThatTheKernelDidNotTakeAreSentLater) {
     run_queue(*rig.queues.front(), -1, kernel);
   });
   int woken = 0;
-  while (served.wait_for(std::chrono::seconds{5}) != std::future_status::ready && woken != 9) {
+  auto patience = std::chrono::milliseconds{30'000};
+  while (served.wait_for(patience) != std::future_status::ready && woken != 9) {
     ++woken;
     kernel.wake();
+    patience = std::chrono::milliseconds{100};
   }
   EXPECT_EQ(woken, 0) << "the queue sleeps with a command in its ring";
   EXPECT_EQ(kernel.tries(), 6);
