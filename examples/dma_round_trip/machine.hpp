@@ -68,8 +68,11 @@ class SimulatedPlatform {
     return static_cast<std::uint64_t>(now.count());
   }
   void pause() {
-    if (is_real_) std::this_thread::yield();
-    now_ns_ += 100'000;
+    if (is_real_) {
+      std::this_thread::yield();
+    } else {
+      now_ns_ += 100'000;
+    }
     while (controller_.step(now_ns())) {
     }
   }
@@ -148,6 +151,11 @@ class Machine {
   [[nodiscard]] const sim::FaultPlan& faults() const noexcept { return faults_; }
 
  private:
+  /// The driver's patience with the controller. On threads the clock is real, and the one that
+  /// waits, or the one that steps the controller, may not get to run for seconds. Each time limit
+  /// that passes for that reason also costs the I/Os in flight one of their tries.
+  static constexpr std::uint32_t patience_ms = 60'000;
+
   [[nodiscard]] static Machine& of(void* self) noexcept { return *static_cast<Machine*>(self); }
   static void tell(const nvme_driver::ControllerError& error) { tell(to_string(error.step)); }
   static void tell(const char* reason) { std::fprintf(stderr, "no controller: %s\n", reason); }
@@ -175,6 +183,7 @@ class Machine {
     sim::NvmeConfig controller;
     controller.io_queues = static_cast<std::uint16_t>(config.queues);
     controller.longest_ns = 20'000;
+    controller.ready_timeout_ms = patience_ms;
     controller.late_ns = std::uint64_t{3'000'000} * config.timeout_ms;
     controller.depth = config.depth;
     controller.seed = config.seed;
@@ -186,12 +195,13 @@ class Machine {
     auto owner = Driver::Owner::create(
         *device_, device_->dma(), platform_,
         {.io_queues = static_cast<std::uint16_t>(config.queues),
-         .admin_timeout_ms = 500,
+         .admin_timeout_ms = patience_ms,
          .first_generation = blkown::Generation{static_cast<std::uint32_t>(config.seed)}});
     if (!owner.has_value()) return tell(owner.error());
     owner_ = *std::move(owner);
-    driver_.emplace(
-        *owner_, nvme_driver::DriverConfig{.normal_queues = config.queues, .depth = config.depth});
+    driver_.emplace(*owner_,
+                    nvme_driver::DriverConfig{
+                        .normal_queues = config.queues, .depth = config.depth, .max_tries = 1'000});
     const auto started = driver_->start();
     if (!started.has_value()) return tell(started.error());
     make_disk(runtime, config);

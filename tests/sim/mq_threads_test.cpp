@@ -33,7 +33,7 @@ std::size_t copy_on_threads(std::uint64_t seed) {
   for (std::size_t i = 0; i != disk_bytes; ++i) content[i] = std::byte(i * 7 + i / 512 + seed);
   EXPECT_TRUE(from.write(0, content));
   const auto config = [](std::uint64_t its_seed) {
-    return MachineConfig{.depth = 8, .timeout_ms = 20, .seed = its_seed, .has_faults = true};
+    return MachineConfig{.depth = 8, .timeout_ms = 250, .seed = its_seed, .has_faults = true};
   };
   Machine source{runtime, from, config(2 * seed)};
   Machine destination{runtime, to, config(2 * seed + 1)};

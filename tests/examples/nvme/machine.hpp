@@ -167,6 +167,7 @@ class MachineOn {
   using Disk = mq::Disk<Driver>;
 
   static constexpr std::uint32_t submitters = 2;
+  static constexpr bool is_deterministic = std::is_same_v<Rt, sim::DeterministicRuntime>;
 
   explicit MachineOn(const MachineConfig& config = {})
       : config_{config}, runtime{make_runtime(config)} {
@@ -180,7 +181,7 @@ class MachineOn {
         registers, device, platform,
         {.io_queues =
              static_cast<std::uint16_t>(config.driver.normal_queues + config.driver.poll_queues),
-         .admin_timeout_ms = 500,
+         .admin_timeout_ms = is_deterministic ? 500U : 60'000U,
          .first_generation = blkown::Generation{7},
          .on_event = [](void* self,
                         blkown::nvme::AsyncEvent event) { of(self).events.push_back(event); },
@@ -251,8 +252,6 @@ class MachineOn {
     mq::Alarm alarm{[](void* self, mq::Alarm&) { static_cast<Pump*>(self)->run(); }, this};
   };
 
-  static constexpr bool is_deterministic = std::is_same_v<Rt, sim::DeterministicRuntime>;
-
   [[nodiscard]] static MachineOn& of(void* self) noexcept { return *static_cast<MachineOn*>(self); }
   [[nodiscard]] static Rt make_runtime(const MachineConfig& config) {
     if constexpr (is_deterministic) {
@@ -260,6 +259,12 @@ class MachineOn {
     } else {
       return Rt{submitters + 1};
     }
+  }
+  /// Threads may stand still for seconds while the driver waits for the controller.
+  [[nodiscard]] static sim::NvmeConfig controller_config(const MachineConfig& config) {
+    sim::NvmeConfig controller = config.controller;
+    if constexpr (!is_deterministic) controller.ready_timeout_ms = 60'000;
+    return controller;
   }
   [[nodiscard]] static sim::IommuConfig iommu_config() {
     sim::IommuConfig config;
@@ -289,7 +294,7 @@ class MachineOn {
   sim::Iommu iommu{iommu_config()};
   dma::Device<sim::Iommu> device{iommu};
   sim::NvmeController controller{
-      config_.controller, iommu,
+      controller_config(config_), iommu,
       std::array{sim::NvmeNamespace{&media[0], 512}, sim::NvmeNamespace{&media[1], 4096}},
       is_deterministic ? &faults : nullptr};
   FetchedCommands commands;
