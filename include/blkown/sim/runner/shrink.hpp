@@ -60,15 +60,16 @@ template <class Fails>
 /// elsewhere in a run without others: in short runs, and later in longer ones.
 class Shrinker {
  public:
-  /// `limit_s`: the seconds after which no further candidate is tried.
-  explicit Shrinker(unsigned limit_s) : limit_s_{limit_s} {}
+  /// `limit_s`: the seconds after which no further candidate is tried. `clock_s`: their clock.
+  explicit Shrinker(unsigned limit_s, double (*clock_s)() = &steady_s)
+      : limit_s_{limit_s}, clock_s_{clock_s} {}
 
   /// Returns the shortest configuration. `first`: the finding with `config`. `run`: bool(const
   /// WorldConfig&), runs a configuration, and is called in children.
   /// Effects: prints the progress to stderr.
   template <class Run>
   [[nodiscard]] WorldConfig shrink(WorldConfig config, const ChildFinding& first, Run run) {
-    began_ = std::chrono::steady_clock::now();
+    began_s_ = clock_s_();
     best_ = std::move(config);
     best_.is_scripted = true;
     best_.script = first.strikes;
@@ -100,9 +101,11 @@ class Shrinker {
   [[nodiscard]] std::uint64_t runs() const noexcept { return runs_; }
 
  private:
-  [[nodiscard]] double passed_s() const {
-    return std::chrono::duration<double>{std::chrono::steady_clock::now() - began_}.count();
+  [[nodiscard]] static double steady_s() {
+    return std::chrono::duration<double>{std::chrono::steady_clock::now().time_since_epoch()}
+        .count();
   }
+  [[nodiscard]] double passed_s() const { return clock_s_() - began_s_; }
   /// True, and the candidate is the best, if it has the first run's finding.
   template <class Run>
   bool has_finding(const WorldConfig& candidate, const ChildFinding& first, Run run) {
@@ -194,8 +197,9 @@ class Shrinker {
   static constexpr std::size_t few = 5;
 
   unsigned limit_s_;
+  double (*clock_s_)();
   double phase_end_s_ = 0;  // no candidate runs after it
-  std::chrono::steady_clock::time_point began_;
+  double began_s_ = 0;
   double printed_s_ = 0;
   std::uint64_t runs_ = 0;
   bool was_cut_off_ = false;
