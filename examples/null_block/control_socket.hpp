@@ -48,19 +48,25 @@ namespace null_block {
   const storage::Descriptor fd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
   if (!fd.is_open()) return std::unexpected(path + ": " + std::strerror(errno));
   const std::string text = std::string{line} + "\n";
-  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof(*address)) != 0 ||
-      send(fd.get(), text.data(), text.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(text.size()) ||
-      shutdown(fd.get(), SHUT_WR) != 0) {
+  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof(*address)) != 0) {
     return std::unexpected(path + ": " + std::strerror(errno));
   }
+  // A peer that refuses the command may close before it has all of it. Its answer is there then.
+  const bool is_sent =
+      send(fd.get(), text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size()) &&
+      shutdown(fd.get(), SHUT_WR) == 0;
   std::string answer;
   char buffer[512];
   while (true) {
     const ssize_t length = recv(fd.get(), buffer, sizeof(buffer), 0);
+    if (length > 0) {
+      answer.append(buffer, static_cast<std::size_t>(length));
+      continue;
+    }
     // A peer that has closed without reading all has answered before that.
-    if (length == 0 || (length < 0 && errno == ECONNRESET && !answer.empty())) return answer;
-    if (length < 0) return std::unexpected(path + ": " + std::strerror(errno));
-    answer.append(buffer, static_cast<std::size_t>(length));
+    const bool is_answered = !answer.empty() && (length == 0 || errno == ECONNRESET);
+    if (is_answered || (length == 0 && is_sent)) return answer;
+    return std::unexpected(path + ": " + std::strerror(length == 0 ? EPIPE : errno));
   }
 }
 
@@ -171,15 +177,16 @@ class ControlSocket {
     }
     return false;
   }
-  /// Reads until the client closes, for the time of an answer at most.
+  /// Reads what is there, and what comes until the client closes, for the time of an answer at
+  /// most.
   static void discard_input(int fd) {
     const steady_clock::time_point end = steady_clock::now() + answer_time;
     char buffer[4096];
-    while (steady_clock::now() < end) {
+    do {
       const ssize_t length = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT);
       if (length == 0 || (length < 0 && errno != EAGAIN && errno != EINTR)) return;
       if (length < 0 && !wait_for(fd, POLLIN, end)) return;
-    }
+    } while (steady_clock::now() < end);
   }
 
   /// Sends an answer. Returns false if the client is gone, or has not taken all in time.

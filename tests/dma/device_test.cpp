@@ -553,7 +553,7 @@ TEST(Device, AListMapsAgainWhileTheQuarantineIsVisited) {
       rig.complete(rig.in_flight(1));
       is_done = true;
     }};
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds{10};
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds{30};
     while (!is_done && std::chrono::steady_clock::now() < end) std::this_thread::yield();
     EXPECT_TRUE(is_done) << "waits for the lock";
   });

@@ -11,7 +11,7 @@ die() { echo "$case: $*" >&2; exit 1; }
 expect() {
   local status=$1 text=$2 seen=0
   shift 2
-  output=$(timeout 20 "$@" 2>&1) || seen=$?
+  output=$(timeout 50 "$@" 2>&1) || seen=$?
   [ "$seen" -eq "$status" ] || die "status $seen, not $status: $*: $output"
   grep -qF -- "$text" <<<"$output" || die "no '$text': $*: $output"
 }
@@ -65,7 +65,7 @@ expect_few_descriptors() {
 
 # await FILE TEXT: waits until the file has a line with the text.
 await() {
-  for _ in $(seq 200); do
+  for _ in $(seq 600); do
     ! grep -qF -- "$2" "$1" || return 0
     sleep 0.05
   done

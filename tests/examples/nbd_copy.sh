@@ -33,7 +33,7 @@ expect() {
 serve() {
   "$server" --unix "$socket" "disk=$1" >server.log 2>&1 &
   pid=$!
-  for _ in $(seq 200); do
+  for _ in $(seq 600); do
     # The socket exists before the server listens on it: 00010000 is the flag of one that listens.
     ! awk -v path="$socket" '$4 == "00010000" && $8 == path { found = 1 }
       END { exit !found }' /proc/net/unix || return 0

@@ -318,10 +318,10 @@ full() {
   done
 }
 
-# A signal during a copy that would take seconds.
+# A signal during a copy that would take minutes.
 interrupted() {
   local backend signal pid tries
-  truncate -s 1G source
+  truncate -s 64G source
   list=$(backends)
   for backend in $list; do
     for signal in INT TERM HUP; do
@@ -333,7 +333,7 @@ interrupted() {
       tries=0
       until [ -n "$(find out -name '.uring_copy-*' -size +0)" ]; do
         tries=$((tries + 1))
-        [ $tries -lt 1000 ] || fail "the copy has not begun"
+        [ $tries -lt 3000 ] || fail "the copy has not begun"
         sleep 0.01
       done
       kill -s $signal $pid

@@ -3,6 +3,7 @@
 // Tests of the control socket of examples/null_block: clients and a system that do not cooperate.
 
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -25,6 +26,7 @@
 #include "examples/few_descriptors.hpp"
 #include "null_block/control_socket.hpp"
 #include "storage/descriptor.hpp"
+#include "storage/unix_socket.hpp"
 
 namespace {
 
@@ -175,6 +177,25 @@ TEST(NullBlockControl, ALineThatIsTooLongIsAnError) {
   EXPECT_EQ(null_block::send_command(path, "show").value_or("none"), "4\n") << "others go on";
   control->reset();
   EXPECT_EQ(executed, 3U);
+}
+
+// Goal: the reason for which a server does not take all of a command reaches its client.
+TEST(NullBlockControl, ACommandThatIsRefusedBeforeItIsThereIsAnswered) {
+  const std::string path = control_path("early");
+  const auto listener = storage::listen_at(path, 1);
+  ASSERT_TRUE(listener.has_value()) << listener.error();
+  std::thread server{[&] {
+    pollfd watched{.fd = listener->get(), .events = POLLIN, .revents = 0};
+    while (::poll(&watched, 1, -1) != 1) {
+    }
+    const storage::Descriptor client{accept4(listener->get(), nullptr, nullptr, SOCK_CLOEXEC)};
+    EXPECT_EQ(send(client.get(), "error: no\n", 10, MSG_NOSIGNAL), 10);
+  }};
+  // More than a socket holds.
+  const auto answer = null_block::send_command(path, std::string(std::size_t{8} << 20, 'x'));
+  server.join();
+  ::unlink(path.c_str());
+  EXPECT_EQ(answer.value_or("none"), "error: no\n");
 }
 
 // Goal: a client that is silent in the middle of a line, or gone, holds up no other.

@@ -290,8 +290,8 @@ class HostileFrontEnd {
   std::optional<blkown::Segment> record_;
 };
 
-/// The polite guest, on a thread of its own. Returns the number of right answers; none if one is
-/// wrong.
+/// The polite guest, on a thread of its own, until it is told to stop, and once at least. Returns
+/// the number of right answers; none if one is wrong.
 [[nodiscard]] std::optional<std::uint64_t> be_polite(Device& device,
                                                      const std::atomic<bool>& stop) {
   Guest guest;
@@ -299,8 +299,7 @@ class HostileFrontEnd {
   if (!connection.start(guest)) return std::nullopt;
   HostileDice dice{1};
   std::uint64_t answers = 0;
-  // Relaxed: nothing but the flag is passed.
-  while (!stop.load(std::memory_order_relaxed)) {
+  do {
     Ring& ring = guest.rings[dice.below(2)];
     const std::uint64_t sector = dice.below(1000);
     const auto fill = dice.number<std::uint8_t>();
@@ -310,7 +309,8 @@ class HostileFrontEnd {
     if (guest.run(ring, 1, virtio::blk::Type::in, sector) != 0) return std::nullopt;
     if (!guest.is_filled(1, fill)) return std::nullopt;
     ++answers;
-  }
+    // Relaxed: nothing but the flag is passed.
+  } while (!stop.load(std::memory_order_relaxed));
   return answers;
 }
 
