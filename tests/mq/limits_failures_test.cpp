@@ -92,6 +92,27 @@ TEST(BlockLayerFailures, TheLocationOfARequeuedZoneAppendIsKept) {
   EXPECT_EQ(append.written_sector(), 128U);
 }
 
+// The place that a device has reported for one I/O is taken for the result of the bio's next I/O.
+TEST(BlockLayerFailures, TheLocationOfAnEarlierZoneAppendIsKept) {
+  Bench<AppendDriver> bench{{.capacity_sectors = 256,
+                             .limits = {.max_zone_append_sectors = 16},
+                             .zoned = true,
+                             .zone_sectors = 64}};
+  bench.driver.written_sectors = 8;
+  Ends ends;
+  std::vector<std::byte> memory(4096);
+  const std::vector<Segment> parts{whole(memory)};
+  mq::Bio append = mq::Bio::zone_append(128, parts, {&Ends::on_end, &ends});
+  bench.disk->submit(bench.context(), append);
+  bench.runtime.run();
+  EXPECT_EQ(append.written_sector(), 136U);
+  bench.driver.reports = false;
+  bench.disk->submit(bench.context(), append);
+  bench.runtime.run();
+  EXPECT_EQ(append.status(), Status::ok);
+  EXPECT_EQ(append.written_sector(), 128U);
+}
+
 // A device with one segment of 512 bytes and blocks of 4,096: the disk is made, and each I/O fails.
 TEST(BlockLayerFailures, LimitsThatNoBlockCanObeyAreAccepted) {
   Bench bench{{.capacity_sectors = 1024,

@@ -20,6 +20,7 @@
 #include <blkown/mq/detail/controls.hpp>
 #include <blkown/mq/detail/hw_queues.hpp>
 #include <blkown/mq/detail/medium_state.hpp>
+#include <blkown/mq/detail/rare_state.hpp>
 #include <blkown/mq/detail/submit_queue.hpp>
 #include <blkown/mq/detail/tag_share.hpp>
 #include <blkown/mq/detail/waiting_bios.hpp>
@@ -500,10 +501,11 @@ class alignas(blkown::detail::line_pair_bytes) Disk {
                      std::uint32_t timeout_ms, const Place& where) {
     auto& queue = queue_of(context, "mq::Disk::execute_private", where);
     const Entry entry{queue, "mq::Disk::execute_private", where};
-    auto& payload = detail::state_of(idle.data(where));
-    payload.set_private_end(on_end);
-    payload.timeout_ms = timeout_ms;
-    queue.execute_private(std::move(idle));
+    detail::RareState<D>& rare =
+        idle.data(where).hw_queue().pool().rare_states().of(idle.queue(), idle.tag());
+    rare.set_private_end(on_end);
+    rare.timeout_ms = timeout_ms;
+    queue.execute_private(std::move(idle), timeout_ms);
   }
 
   // --- making and removing ----------------------------------------------------------------------

@@ -13,8 +13,8 @@
 #include <blkown/idle.hpp>
 #include <blkown/mq/bio.hpp>
 #include <blkown/mq/detail/fwd.hpp>
+#include <blkown/mq/detail/rare_state.hpp>
 #include <blkown/mq/detail/relaxed.hpp>
-#include <blkown/mq/on_end.hpp>
 #include <blkown/mq/op.hpp>
 #include <blkown/mq/segments.hpp>
 #include <blkown/owned.hpp>
@@ -65,72 +65,63 @@ struct PayloadState {
   IssueMarks marks;
   Op op = Op::read;
   IoFlags flags;
-
-  // What follows is not touched by a read or a write that is one request. With 8 bytes
-  // of the driver's data or none, what is above and the header are in two cache lines, and with 72
-  // in three.
-  // Of a zone_append: the first sector written. Not stored in `sector`, which another context may
-  // be reading with a pin. Of another request with has_rest: the length of the rest.
-  std::uint64_t written_sector_or_rest = 0;
-  union {
-    OnEnd<Payload<D>> on_private_end{};  // of a private request
-    std::uint64_t bio_sector;            // of a request that is_remapped: the sector before
-  };
-  std::uint32_t timeout_ms = 0;  // of a private request; 0: the disk's
-  Status status = Status::ok;    // of a private request that has ended
-  bool was_refused = false;      // requeued because it was not sent, or refused as busy
-  bool is_reserved = false;      // of a private request: it has a reserved tag
-  bool has_rest = false;         // the limits have changed, and a rest is issued after the range
   // Of the Claim that is on its way to the submitting context.
   blkown::detail::ClaimOrigin claim_origin{};
-
-  /// Sets the end callback of a private request.
-  void set_private_end(OnEnd<Payload<D>> on_end) noexcept {
-    std::construct_at(&on_private_end, on_end);
-  }
+  Status status = Status::ok;    // of a private request that has ended
+  bool was_refused : 1 = false;  // requeued because it was not sent, or refused as busy
+  bool is_reserved : 1 = false;  // of a private request: it has a reserved tag
+  bool has_rest : 1 = false;     // the limits have changed, and a rest is issued after the range
+  // With 8 bytes of the driver's data or none, the request is two cache lines, and with 72 three.
+  // What is used less is in RareState.
 
   /// Whether the request is issued while the disk is quiesced.
   [[nodiscard]] bool is_urgent() const noexcept { return bio == nullptr && is_reserved; }
 
+  // `rare`: the same request's.
+
   /// The length of the rest that is issued, with the same tag, after the range has ended.
-  [[nodiscard]] std::uint64_t rest_bytes() const noexcept {
-    return has_rest ? written_sector_or_rest : 0;
+  [[nodiscard]] std::uint64_t rest_bytes(const RareState<D>& rare) const noexcept {
+    return has_rest ? rare.rest_bytes : 0;
   }
-  void set_rest(std::uint64_t bytes) noexcept {
+  void set_rest(RareState<D>& rare, std::uint64_t bytes) noexcept {
     has_rest = bytes != 0;
-    if (has_rest) written_sector_or_rest = bytes;
+    rare.rest_bytes = bytes;
   }
 
   /// Changes the sector for the driver, once or several times.
-  void remap(std::uint64_t to) noexcept {
+  void remap(RareState<D>& rare, std::uint64_t to) noexcept {
     if (bio != nullptr && !marks.is_remapped) {
-      std::construct_at(&bio_sector, sector);
+      std::construct_at(&rare.bio_sector, sector);
       marks.is_remapped = true;
     }
     sector = to;
   }
   /// Undoes remap().
-  void end_remap() noexcept {
+  void end_remap(const RareState<D>& rare) noexcept {
     if (!marks.is_remapped) [[likely]]
       return;
-    sector = bio_sector;
+    sector = rare.bio_sector;
     marks.is_remapped = false;
   }
 
+  /// The first sector that the bio's zone_append has written. Stored in the bio and not in
+  /// `sector`, which another context may be reading with a pin.
+  void set_written_sector(std::uint64_t written) noexcept {
+    if (op == Op::zone_append && bio != nullptr) BioAccess::progress(*bio).written_sector = written;
+  }
+
   /// Takes the I/O of a request that waits to be issued again, so that its sector is not remapped
-  /// and it is not whole, whatever this request has carried before.
+  /// and it is not whole, whatever this request has carried before. Not what is in RareState.
   void take_over(const PayloadState& from) noexcept {
     bio = from.bio;
     submitter = from.submitter;
     hw_queue = from.hw_queue;
     whole_lane = nullptr;
-    if (bio == nullptr) set_private_end(from.on_private_end);
-    if (bio == nullptr) timeout_ms = from.timeout_ms;
     is_reserved = from.is_reserved;
+    has_rest = from.has_rest;
     marks = from.marks;
     sequence = from.sequence;
     set_range(from.op, from.flags, from.sector, from.length_bytes, from.memory);
-    set_rest(from.rest_bytes());
   }
 
   void set_range(Op its_op, IoFlags its_flags, std::uint64_t its_sector,
@@ -138,7 +129,6 @@ struct PayloadState {
     op = its_op;
     flags = its_flags;
     sector = its_sector;
-    written_sector_or_rest = its_sector;
     length_bytes = its_length_bytes;
     memory = its_memory;
   }
@@ -180,9 +170,7 @@ class Payload {
   /// Precondition: the driver has not ended the request.
   /// Effects: a requeue discards the report. Without a report, Bio::written_sector is the target.
   /// Other operations ignore the report.
-  void set_written_sector(std::uint64_t sector) noexcept {
-    if (state_.op == Op::zone_append) state_.written_sector_or_rest = sector;
-  }
+  void set_written_sector(std::uint64_t sector) noexcept { state_.set_written_sector(sector); }
 
   /// The driver's data. Constructed once, and not reset between I/Os.
   typename D::RequestData driver_data{};
@@ -213,6 +201,14 @@ template <class D>
   return PayloadAccess<D>::state(payload);
 }
 
+/// Changes the sector of the request that the Idle or Owned holds.
+template <class Handle>
+void remap(const Handle& handle, const Place& where, std::uint64_t sector) noexcept {
+  auto& payload = handle.data(where);
+  const auto& pool = payload.hw_queue().pool();
+  state_of(payload).remap(pool.rare_states().of(handle.queue(), handle.tag()), sector);
+}
+
 /// Brings an ended request back to the SubmitQueue that issued it, on any thread.
 template <class D>
 [[gnu::noinline]] void take_ended(Request<D>& request) noexcept;  // in submit_queue.hpp
@@ -230,13 +226,13 @@ template <class D>
 template <class D>
 void set_sector(const Idle<blkown::Request<Payload<D>>>& idle, std::uint64_t sector,
                 Place where = Place::current()) noexcept {
-  detail::state_of(idle.data(where)).remap(sector);
+  detail::remap(idle, where, sector);
 }
 /// The same for a request that was started.
 template <class D>
 void set_sector(const Owned<blkown::Request<Payload<D>>>& owned, std::uint64_t sector,
                 Place where = Place::current()) noexcept {
-  detail::state_of(owned.data(where)).remap(sector);
+  detail::remap(owned, where, sector);
 }
 /// Deleted: while a Claim exists, others may hold pins, and a table of the requests in flight reads
 /// the sector.

@@ -55,9 +55,8 @@ class RequestSegments {
     constexpr Begin() = default;
     /// The range of `segments` that begins at `begin`.
     constexpr Begin(std::span<const Segment> segments, SegmentCursor begin, Cut cut) noexcept
-        : segments_{segments.data()},
+        : segments_{segments.data() + begin.index},
           offset_bytes_{begin.offset_bytes},
-          index_{begin.index},
           max_segment_bytes_{cut.max_segment_bytes_},
           boundary_bits_{cut.boundary_bits_} {}
     /// The same begin. Reads the members only, not the bytes behind the last one: they belong to
@@ -65,14 +64,12 @@ class RequestSegments {
     constexpr Begin(const Begin& other) noexcept
         : segments_{other.segments_},
           offset_bytes_{other.offset_bytes_},
-          index_{other.index_},
           max_segment_bytes_{other.max_segment_bytes_},
           boundary_bits_{other.boundary_bits_} {}
     /// Takes over a begin, likewise.
     constexpr Begin& operator=(const Begin& other) noexcept {
       segments_ = other.segments_;
       offset_bytes_ = other.offset_bytes_;
-      index_ = other.index_;
       max_segment_bytes_ = other.max_segment_bytes_;
       boundary_bits_ = other.boundary_bits_;
       return *this;
@@ -80,9 +77,8 @@ class RequestSegments {
 
    private:
     friend class RequestSegments;
-    const Segment* segments_ = nullptr;
-    std::uint64_t offset_bytes_ = 0;
-    std::uint32_t index_ = 0;
+    const Segment* segments_ = nullptr;  // the one that the range begins in
+    std::uint64_t offset_bytes_ = 0;     // within that segment
     std::uint32_t max_segment_bytes_ = 0;
     std::uint8_t boundary_bits_ = 0;  // the last member: others may use the bytes behind it
   };
@@ -145,7 +141,7 @@ class RequestSegments {
     friend class RequestSegments;
     Iterator(const RequestSegments& range, std::uint64_t left_bytes) noexcept
         : range_{&range},
-          at_{.index = range.begin_.index_, .offset_bytes = range.begin_.offset_bytes_},
+          at_{.index = 0, .offset_bytes = range.begin_.offset_bytes_},
           left_bytes_{left_bytes} {
       skip_used_up();
     }
@@ -158,7 +154,7 @@ class RequestSegments {
     }
 
     const RequestSegments* range_ = nullptr;
-    SegmentCursor at_;
+    SegmentCursor at_;  // from the range's first segment on
     std::uint64_t left_bytes_ = 0;
   };
 

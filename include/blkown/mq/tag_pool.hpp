@@ -9,6 +9,7 @@
 #include <blkown/detail/user_list.hpp>
 #include <blkown/ended.hpp>
 #include <blkown/mq/detail/publication_watch.hpp>
+#include <blkown/mq/detail/rare_state.hpp>
 #include <blkown/mq/detail/tag_line.hpp>
 #include <blkown/mq/in_flight_table.hpp>
 #include <blkown/mq/payload.hpp>
@@ -76,7 +77,8 @@ class alignas(blkown::detail::line_pair_bytes) TagPool {
     if (!tags.has_value()) return std::unexpected(tags.error());
     std::unique_ptr<TagPool> pool{
         new (std::nothrow) TagPool{*std::move(tags), config.reserved_depth, std::move(data)}};
-    if (pool == nullptr || pool->lines_ == nullptr || !pool->watches_.is_allocated()) {
+    if (pool == nullptr || pool->lines_ == nullptr || !pool->rare_states_.is_allocated() ||
+        !pool->watches_.is_allocated()) {
       return std::unexpected(TagSetError{TagSetReason::out_of_memory, 0, sizeof(TagPool)});
     }
     return pool;
@@ -120,6 +122,8 @@ class alignas(blkown::detail::line_pair_bytes) TagPool {
   }
   /// The disks that use the pool.
   [[nodiscard]] blkown::detail::UserList& users() noexcept { return users_; }
+  /// The state of the requests that are no plain reads and writes.
+  [[nodiscard]] const detail::RareStates<D>& rare_states() const noexcept { return rare_states_; }
   /// The times that the timeout scans keep for the requests.
   [[nodiscard]] const detail::PublicationWatches& watches() const noexcept { return watches_; }
 
@@ -129,6 +133,7 @@ class alignas(blkown::detail::line_pair_bytes) TagPool {
         tags_{std::move(tags)},
         reserved_depth_{reserved_depth},
         lines_{new(std::nothrow) detail::TagLine<Request<D>>[tags_.queue_count()]},
+        rare_states_{tags_.queue_count(), tags_.depth()},
         watches_{tags_.queue_count(), tags_.depth()} {
     static_assert(alignof(detail::TagLine<Request<D>>) % blkown::detail::line_pair_bytes == 0,
                   "the lines of two queues never share a pair of cache lines");
@@ -140,6 +145,7 @@ class alignas(blkown::detail::line_pair_bytes) TagPool {
   TagSet<Request<D>> tags_;
   std::uint32_t reserved_depth_;
   std::unique_ptr<detail::TagLine<Request<D>>[]> lines_;
+  detail::RareStates<D> rare_states_;
   detail::PublicationWatches watches_;
   blkown::detail::UserList users_;
 };

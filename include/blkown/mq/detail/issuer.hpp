@@ -20,6 +20,7 @@
 #include <blkown/mq/detail/lanes.hpp>
 #include <blkown/mq/detail/medium_state.hpp>
 #include <blkown/mq/detail/notes.hpp>
+#include <blkown/mq/detail/rare_state.hpp>
 #include <blkown/mq/detail/split.hpp>
 #include <blkown/mq/detail/waiting_bios.hpp>
 #include <blkown/mq/disk_config.hpp>
@@ -201,9 +202,10 @@ class Issuer {
     PayloadState<D>& state = state_of(ended.data());
     Lane<D>& lane = lanes_.of(ended.data());
     state.whole_lane = nullptr;
-    const bool was_refused = std::exchange(state.was_refused, false);
+    const bool was_refused = state.was_refused;
+    state.was_refused = false;
     if (was_refused) lane.end_return();
-    state.end_remap();
+    state.end_remap(rare_of(ended));
     if (was_refused && !state.marks.was_accepted && state.bio != nullptr &&
         state.bio->flags().nowait) {
       return std::move(ended).into_idle().fail(Status::again);
@@ -214,8 +216,7 @@ class Issuer {
     ++waiting_requests_;
     if (state.has_rest) [[unlikely]]
       end_wait_for_rest(lane, state);
-    else
-      state.written_sector_or_rest = state.sector;  // not the result of the next issue
+    state.set_written_sector(state.sector);  // not the result of the next issue
     trace(TraceStep::requeued, ended.data(), ended.tag(), Status::ok);
     if (was_refused || disk_.config().auto_kick) {
       lane.push_requeued(std::move(ended));
@@ -270,7 +271,7 @@ class Issuer {
                          : lane.tags.allocate_now(pool(), *lane.hw);
     if (!idle.has_value()) return std::nullopt;
     adopt(lane, *idle, nullptr);
-    state_of(idle->data()).set_private_end({});
+    rare_of(*idle).set_private_end({});
     state_of(idle->data()).is_reserved = reserved;
     state_of(idle->data()).set_range(op, {}, 0, 0, {});
     trace(TraceStep::allocated, idle->data(), idle->tag(), Status::ok);
@@ -497,6 +498,10 @@ class Issuer {
   }
 
   [[nodiscard]] TagPool<D>& pool() noexcept { return disk_.pool(); }
+  template <class Handle>
+  [[nodiscard]] RareState<D>& rare_of(const Handle& handle) noexcept {
+    return pool().rare_states().of(handle.queue(), handle.tag());
+  }
   [[nodiscard]] FlushSequence sequence(Bio& bio) const noexcept { return {bio, disk_.config()}; }
 
   [[nodiscard]] bool is_open(const Lane<D>& lane) const noexcept {
@@ -598,7 +603,7 @@ class Issuer {
     auto idle = is_urgent ? pool().tags().allocate_reserved(lane.hw->tag_queue())
                           : lane.tags.allocate(pool(), *lane.hw);
     if (idle.has_value()) {
-      exchange(from, idle->data());
+      exchange(ended, *idle);
       lanes_.free_moved(std::move(ended));
       trace(TraceStep::allocated, idle->data(), idle->tag(), Status::ok);
       send_again(lane, *std::move(idle));
@@ -637,7 +642,7 @@ class Issuer {
       list.append(std::move(passed));
       return found;
     }
-    exchange(moved.data(), found->data());
+    exchange(moved, *found);
     passed.push_back(std::move(moved));
     passed.append(std::move(list));
     list.append(std::move(passed));
@@ -659,7 +664,7 @@ class Issuer {
   void fit_requests(EndedList<R>& list) noexcept {
     EndedList<R> unfitted = std::move(list);
     while (auto ended = unfitted.pop_front()) {
-      const Status refused = fit(state_of(ended->data()));
+      const Status refused = fit(*ended);
       if (refused == Status::ok) {
         list.push_back(*std::move(ended));
         continue;
@@ -671,7 +676,8 @@ class Issuer {
   /// Fits a request that the driver does not have to the limits: the request keeps the longest
   /// range that it may have, and the remainder becomes its rest. Returns the status of a request
   /// that may have no range.
-  [[nodiscard]] Status fit(PayloadState<D>& state) noexcept {
+  [[nodiscard]] Status fit(Ended<R>& ended) noexcept {
+    PayloadState<D>& state = state_of(ended.data());
     if (state.bio == nullptr) return Status::ok;
     Bio& bio = *state.bio;
     if (!has_range(state.op)) {
@@ -680,7 +686,8 @@ class Issuer {
     }
     const Status refused = refusal_after_change(bio, limits());
     if (refused != Status::ok) return refused;
-    const std::uint64_t length_bytes = state.length_bytes + state.rest_bytes();
+    RareState<D>& rare = rare_of(ended);
+    const std::uint64_t length_bytes = state.length_bytes + state.rest_bytes(rare);
     const bool is_data = has_data(state.op);
     SegmentCursor begin;
     if (is_data) {
@@ -695,7 +702,7 @@ class Issuer {
     if (part.length_bytes == 0) return Status::invalid;
     state.set_range(state.op, state.flags, state.sector, part.length_bytes,
                     {bio.segments(), begin, limits_.cut()});
-    lanes_.set_rest(state, length_bytes - part.length_bytes);
+    lanes_.set_rest(state, rare, length_bytes - part.length_bytes);
     return Status::ok;
   }
   /// Ends the waiting bios whose data the limits refuse.
@@ -721,14 +728,15 @@ class Issuer {
   /// Returns false if the I/O ends here: the range failed, or the limits allow none of the rest.
   [[nodiscard]] bool begin_rest(Lane<D>& lane, Ended<R>& ended) noexcept {
     PayloadState<D>& state = state_of(ended.data());
-    const std::uint64_t rest_bytes = state.rest_bytes();
+    RareState<D>& rare = rare_of(ended);
+    const std::uint64_t rest_bytes = state.rest_bytes(rare);
     end_wait_for_rest(lane, state);
-    lanes_.set_rest(state, 0);
+    lanes_.set_rest(state, rare, 0);
     if (ended.status() != Status::ok) return false;
-    state.end_remap();
+    state.end_remap(rare);
     state.sector += state.length_bytes >> sector_shift;
     state.length_bytes = rest_bytes;
-    const Status refused = fit(state);
+    const Status refused = fit(ended);
     BioAccess::state(*state.bio).fail(refused);  // ok changes nothing
     return refused == Status::ok;
   }
@@ -753,12 +761,16 @@ class Issuer {
   }
 
   /// Exchanges the I/Os of two requests that the driver does not have.
-  static void exchange(Payload<D>& a, Payload<D>& b) noexcept {
+  template <class Handle>
+  void exchange(Ended<R>& moved, Handle& other) noexcept {
+    Payload<D>& a = moved.data();
+    Payload<D>& b = other.data();
     const bool is_private = a.is_private() || b.is_private();
     PayloadState<D> kept;
     kept.take_over(state_of(a));
     state_of(a).take_over(state_of(b));
     state_of(b).take_over(kept);
+    std::swap(rare_of(moved), rare_of(other));
     if constexpr (can_move_data) {
       using std::swap;
       if (is_private) swap(a.driver_data, b.driver_data);
@@ -882,6 +894,7 @@ class Issuer {
       state_of(idle->data())
           .set_range(rest.op, is_data ? sequence(bio).data_flags() : IoFlags{}, rest.sector,
                      part.length_bytes, {rest.segments, rest.begin, limits_.cut()});
+      state_of(idle->data()).set_written_sector(rest.sector);  // unless the driver sets another
       trace(TraceStep::allocated, idle->data(), idle->tag(), Status::ok);
       const bool is_last = part.length_bytes == rest.length_bytes;
       if (is_data) {

@@ -13,6 +13,7 @@
 #include <blkown/mq/detail/hw_queues.hpp>
 #include <blkown/mq/detail/lane.hpp>
 #include <blkown/mq/detail/lane_tags.hpp>
+#include <blkown/mq/detail/rare_state.hpp>
 #include <blkown/mq/detail/tag_share.hpp>
 #include <blkown/mq/driver.hpp>
 #include <blkown/mq/hw_queue.hpp>
@@ -114,9 +115,9 @@ class Lanes {
   /// request has a rest.
   [[nodiscard]] bool has_exceptions() const noexcept { return exceptions_ != 0; }
   /// Changes the rest of a request.
-  void set_rest(PayloadState<D>& state, std::uint64_t bytes) noexcept {
+  void set_rest(PayloadState<D>& state, RareState<D>& rare, std::uint64_t bytes) noexcept {
     exceptions_ -= state.has_rest ? 1 : 0;
-    state.set_rest(bytes);
+    state.set_rest(rare, bytes);
     exceptions_ += state.has_rest ? 1 : 0;
   }
   /// Frees the tag of a moved request.

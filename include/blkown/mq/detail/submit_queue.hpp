@@ -206,10 +206,10 @@ class SubmitQueue {
     begin_use();
     return issuer_.allocate_private(type, op, reserved);
   }
-  void execute_private(Idle<R>&& idle) noexcept {
+  void execute_private(Idle<R>&& idle, std::uint32_t timeout_ms) noexcept {
     if (control_.is_removed()) [[unlikely]]
       return std::move(idle).fail(Status::offline);
-    timeouts_.allow(state_of(idle.data()).timeout_ms);
+    timeouts_.allow(timeout_ms);
     issuer_.execute(std::move(idle));
   }
 
@@ -646,10 +646,8 @@ class SubmitQueue {
       state.status = status;
       // The callback may submit bios, which must not pass a request that is to be issued again.
       take_back_requeued();
-      state.on_private_end(payload);
+      disk_.pool().rare_states().of(ended.queue(), ended.tag()).on_private_end(payload);
     }
-    if (state.op == Op::zone_append)
-      BioAccess::progress(*bio).written_sector = state.written_sector_or_rest;
     issuer_.free(std::move(ended));
     if (bio != nullptr) issuer_.end_part(*bio, status);
   }

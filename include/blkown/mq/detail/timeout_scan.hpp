@@ -96,9 +96,10 @@ class TimeoutScan {
     Payload<D>& payload = RequestTraits<R>::data(*blkown::detail::HandleAccess::look(pin));
     PayloadState<D>& state = state_of(payload);
     if (state.submitter != &queue_ || state.hw_queue != &hw) return;
-    const bool has_own = state.bio == nullptr && state.timeout_ms != 0;
-    const std::uint32_t timeout_ms =
-        has_own ? state.timeout_ms : disk_.config().timeout_ms.value_or(0);
+    const std::uint32_t own_ms =
+        state.bio != nullptr ? 0
+                             : disk_.pool().rare_states().of(hw.tag_queue(), pin.tag()).timeout_ms;
+    const std::uint32_t timeout_ms = own_ms != 0 ? own_ms : disk_.config().timeout_ms.value_or(0);
     PublicationWatch& watch = disk_.pool().watches().of(hw.tag_queue(), pin.tag());
     if (!state.is_seen.is_set() || !watch.time_ms_of(cookie.generation).has_value()) {
       // A new publication. The clock is read behind the look that has found the publication, which
