@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSL-1.0
 """Usage: report.py BUILD COMPILER...
 
-Reads the results of each compiler from BUILD/COMPILER/*.json and the machine from
+Reads the results of each compiler from BUILD/COMPILER/round_*/*.json and the machine from
 BUILD/machine.txt, prints the machine and the table of ratios and targets, and writes the data of
-the plots to BUILD/plots/*.tsv.
+the plots to BUILD/plots/*.tsv. A value of the table is the median over the rounds.
 """
 
 import json
@@ -14,16 +14,25 @@ import sys
 
 
 class Results:
-    """The results of one compiler: medians over the repetitions."""
+    """The results of one compiler in some rounds: medians over the repetitions."""
 
-    def __init__(self, folder):
+    def __init__(self, folders, instructions):
         self.runs = {}
-        self.instructions = {}
-        for path in sorted(folder.glob("instructions_*.json")):
-            self.instructions.update(json.loads(path.read_text(encoding="utf-8")))
-        for path in sorted(folder.glob("bench_*.json")):
-            with path.open(encoding="utf-8") as file:
-                self.add(json.load(file)["benchmarks"])
+        self.instructions = instructions
+        self.fio = None
+        self.beside_fio = None
+        for path in (path for folder in folders for path in sorted(folder.glob("bench_*.json"))):
+            self.add(benchmarks_of(path))
+
+    @classmethod
+    def of_round(cls, folder, instructions):
+        """The results of one round, with those beside fio."""
+        made = cls([folder], instructions)
+        if (folder / "fio.json").exists() and (folder / "beside_fio.json").exists():
+            made.fio = fio_ns(folder / "fio.json")
+            made.beside_fio = cls([], {})
+            made.beside_fio.add(benchmarks_of(folder / "beside_fio.json"))
+        return made
 
     def add(self, benchmarks):
         for run in benchmarks:
@@ -37,11 +46,6 @@ class Results:
     def median(self, name, field):
         values = [run[field] for run in self.runs.get(name, []) if field in run]
         return statistics.median(values) if values else None
-
-    def spread(self, name, field):
-        """The least and the largest value over the repetitions."""
-        values = [run[field] for run in self.runs.get(name, []) if field in run]
-        return (min(values), max(values)) if values else None
 
     def time_ns(self, name):
         """Processor time of a benchmark with one pinned thread: other load disturbs it least."""
@@ -64,6 +68,23 @@ class Results:
         return sorted({int(match[1]) for match in found if match})
 
 
+class Rounds:
+    """The results of one compiler: those of each round, and those of all."""
+
+    def __init__(self, folder):
+        instructions = {}
+        for path in sorted(folder.glob("instructions_*.json")):
+            instructions.update(json.loads(path.read_text(encoding="utf-8")))
+        folders = sorted(folder.glob("round_*"))
+        self.each = [Results.of_round(folder, instructions) for folder in folders]
+        self.all = Results(folders, instructions)
+
+
+def benchmarks_of(path):
+    with path.open(encoding="utf-8") as file:
+        return json.load(file)["benchmarks"]
+
+
 def ratio(one, other):
     return None if not one or not other else one / other
 
@@ -78,16 +99,21 @@ def difference(one, other):
 
 class Row:
     """One line of the table: the text, the target, and the function that computes the number from
-    Results. Without a target the line is a figure without a verdict. `beside`: the function that
-    returns a text to print behind the number, or None."""
+    the Results of a round. The value is the median over the rounds, with the least and the largest
+    if they differ. Without a target the line is a figure without a verdict. `beside`: the function
+    that returns a text to print behind the number from the Results of all rounds, or None.
+    `of_extremes`: the number is the slowest by the fastest of several, which the noise of a single
+    round only raises. It is computed from the medians over all rounds."""
 
-    def __init__(self, what, target, measure, at_least=False, beside=None, digits=2):
+    def __init__(self, what, target, measure, at_least=False, beside=None, digits=2,
+                 of_extremes=False):
         self.what = what
         self.target = target
         self.measure = measure
         self.at_least = at_least
         self.beside = beside
         self.digits = digits
+        self.of_extremes = of_extremes
 
     def verdict(self, values):
         if any(value is None for value in values):
@@ -97,17 +123,26 @@ class Row:
         met = (value >= self.target if self.at_least else value <= self.target for value in values)
         return "pass" if all(met) else "short"
 
-    def cell(self, result, value):
-        if value is None:
+    def values(self, rounds):
+        results = [rounds.all] if self.of_extremes else rounds.each
+        measured = [self.measure(result) for result in results]
+        return [value for value in measured if value is not None]
+
+    def cell(self, rounds, values):
+        if not values:
             return "-"
-        beside = None if self.beside is None else self.beside(result)
-        return f"{value:.{self.digits}f}" + (f" ({beside})" if beside else "")
+        shown = [f"{value:.{self.digits}f}"
+                 for value in (statistics.median(values), min(values), max(values))]
+        spread = "" if shown[1] == shown[2] else f" [{shown[1]} {shown[2]}]"
+        beside = None if self.beside is None else self.beside(rounds.all)
+        return shown[0] + spread + (f" ({beside})" if beside else "")
 
     def cells(self, results):
-        values = [self.measure(result) for result in results]
+        values = [self.values(rounds) for rounds in results]
+        medians = [statistics.median(of_one) if of_one else None for of_one in values]
         limit = "" if self.target is None else f"{'>=' if self.at_least else '<='} {self.target:g}"
-        cells = [self.cell(result, value) for result, value in zip(results, values)]
-        return [self.what, limit, *cells, self.verdict(values)]
+        cells = [self.cell(rounds, of_one) for rounds, of_one in zip(results, values)]
+        return [self.what, limit, *cells, self.verdict(medians)]
 
 
 def cycle_row(cycle, baseline, target):
@@ -170,15 +205,12 @@ def rows(threads):
     return table
 
 
-def fio_ns(build):
-    """Processor time per I/O of fio's null engine; none if fio did not run."""
-    times = []
-    for path in sorted(build.glob("fio_*.json")):
-        with path.open(encoding="utf-8") as file:
-            job = json.load(file)["jobs"][0]
-        busy = (job["usr_cpu"] + job["sys_cpu"]) / 100
-        times.append(job["job_runtime"] * 1e6 * busy / job["read"]["total_ios"])
-    return statistics.median(times) if times else None
+def fio_ns(path):
+    """Processor time per I/O of fio's null engine."""
+    with path.open(encoding="utf-8") as file:
+        job = json.load(file)["jobs"][0]
+    busy = (job["usr_cpu"] + job["sys_cpu"]) / 100
+    return job["job_runtime"] * 1e6 * busy / job["read"]["total_ios"]
 
 
 DEPTHS = (1, 8, 32, 256, 1024)
@@ -233,16 +265,12 @@ def short_tags_rows():
 
 
 def linear_rows(threads):
-    """N contexts of one disk beside N processes with a disk each. In brackets the spread over the
-    turns, and the processes' throughput in units of N times that of one alone."""
+    """N contexts of one disk beside N processes with a disk each. In brackets the processes'
+    throughput in units of N times that of one alone."""
     def beside(n):
         def text(results):
-            name = f"linear/{n}/iterations:1"
-            spread = results.spread(name, "threads_per_processes")
-            processes = results.median(name, "processes_per_alone")
-            if spread is None or processes is None:
-                return None
-            return f"{spread[0]:.2f} to {spread[1]:.2f}; {processes:.2f}"
+            processes = results.median(f"linear/{n}/iterations:1", "processes_per_alone")
+            return None if processes is None else f"{processes:.2f}"
         return text
 
     return [Row(f"mq: {n} contexts on {n} queues / {n} processes of one each", 0.97,
@@ -250,9 +278,10 @@ def linear_rows(threads):
                 at_least=True, beside=beside(n)) for n in threads if n > 1]
 
 
-def pipeline_rows(fio, threads):
+def pipeline_rows(threads):
     def times_fio(name):
-        return lambda r: ratio(fio, r.per_io_ns(f"pipeline/{name}", 32))
+        return lambda r: None if r.beside_fio is None else ratio(
+            r.fio, r.beside_fio.per_io_ns(f"pipeline/{name}", 32))
 
     def flatness(name, depths):
         def measure(results):
@@ -279,7 +308,7 @@ def pipeline_rows(fio, threads):
                  beside=nanoseconds_at_32(name))
              for (name, label), target in zip(PIPELINES, (3, 2, None))]
     table += [Row(f"mq, {label}: slowest / fastest depth, 8 to 1024", 1.20,
-                  flatness(name, DEPTHS[1:])) for name, label in PIPELINES]
+                  flatness(name, DEPTHS[1:]), of_extremes=True) for name, label in PIPELINES]
     table += [Row(f"mq, {label}: depth 1 / depth 32", target, beside_32(name, 1))
               for (name, label), target in zip(PIPELINES, (1.53, 1.53, 2))]
     table += [Row(f"mq, {label}: 65,536 in flight / depth 32", 1.5, beside_32(name, 65536))
@@ -295,7 +324,8 @@ def pipeline_rows(fio, threads):
     table += [Row("device: times mq, completes later; depth 32", None,
                   lambda r: ratio(r.per_io_ns("pipeline/device", 32),
                                   r.per_io_ns("pipeline/completes_later", 32))),
-              Row("device: slowest / fastest depth, 1 to 1024", None, flatness("device", DEPTHS)),
+              Row("device: slowest / fastest depth, 1 to 1024", None, flatness("device", DEPTHS),
+                  of_extremes=True),
               Row("device: allocations per I/O, any depth", None, most_allocations("device"))]
     # Two queues of the device on two threads have at least 1.5 times the throughput of one.
     table += [Row(f"device: throughput of {n} queues / {n} x one", 0.75 if n == 2 else None,
@@ -429,15 +459,15 @@ def machine_of(build):
 
 def main(build, *compilers):
     build = pathlib.Path(build)
-    results = [Results(build / compiler) for compiler in compilers]
-    threads = sorted(set().union(*(result.threads() for result in results)))
+    results = [Rounds(build / compiler) for compiler in compilers]
+    threads = sorted(set().union(*(rounds.all.threads() for rounds in results)))
     machine, versions = machine_of(build)
     print("\n".join([machine, *versions]) + "\n")
     table = [row.cells(results) for row in rows(threads)
-             + pipeline_rows(fio_ns(build), threads) + null_block_rows()]
+             + pipeline_rows(threads) + null_block_rows()]
     print_table([["", "target", *compilers, ""], *table])
-    print_answer(results, compilers)
-    write_plots(build / "plots", results[0], threads)
+    print_answer([rounds.all for rounds in results], compilers)
+    write_plots(build / "plots", results[0].all, threads)
     (build / "plots" / "machine.txt").write_text(f"{machine}; {compilers[0]}", encoding="utf-8")
 
 
