@@ -537,7 +537,8 @@ class alignas(blkown::detail::line_pair_bytes) Disk {
       auto own = TagPool<D>::create({.queue_count = config_.shared_tags ? 1 : max_queues,
                                      .depth = config_.depth,
                                      .reserved_depth = config_.reserved_depth,
-                                     .layout = config_.layout});
+                                     .layout = config_.layout,
+                                     .first_generation = config_.first_generation});
       if (!own.has_value()) {
         return DiskError{.reason = DiskReason::bad_tags,
                          .field = to_string(own.error().reason),

@@ -71,6 +71,9 @@ struct DiskConfig {
   std::uint32_t reserved_depth = 0;  ///< Requests that only Disk::allocate_private gets, if asked.
   bool shared_tags = false;          ///< All queues share one set of `depth` tags.
   CookieLayout layout = CookieLayout::nbd();  ///< The layout of the ids that the device sees.
+  /// As TagSetConfig::first_generation, for a pool of the disk's own: runs that are to repeat set
+  /// it.
+  std::optional<Generation> first_generation{};
 
   /// Time in flight before the driver's timeout hook is called. 0: never. Not set: 30,000 if the
   /// driver has the hook, else 0. Another value than 0 needs the hook.

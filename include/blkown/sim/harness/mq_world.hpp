@@ -10,8 +10,9 @@
 // the last few bios are left, or none: what is not issued ends with `offline` then. All invariants
 // are checked after every step. The first broken one ends the run.
 //
-// With several disks (WorldConfig::disk_count) each has a namespace, a party and slots of its own.
-// They share the controller's queues and the tags. In half of the runs one of them is removed
+// In half of the runs with one disk, the disk has a pool of tags of its own. With several disks
+// (WorldConfig::disk_count) each has a namespace, a party and slots of its own. They share the
+// controller's queues and the tags. In half of the runs one of them is removed
 // early, while the I/O of the others goes on. Most often it is made again a little later, on the
 // same namespace, and has I/O again. The removed disk is destroyed before that, or at the end of
 // the run. A driver with a function defer_resets() is asked first: while it resets its controller,
@@ -252,7 +253,8 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
   }
 
   [[nodiscard]] std::optional<RequestState> request_state(QueueIndex queue, Tag tag) override {
-    return tag.value < config_.depth ? tags().state_of(queue, tag) : std::nullopt;
+    if (pool_ == nullptr || tag.value >= config_.depth) return std::nullopt;
+    return tags().state_of(queue, tag);
   }
   [[nodiscard]] std::vector<Place> request_holders(QueueIndex queue, Tag tag) override {
     return holders_of(tags().header(queue, tag));
@@ -383,9 +385,12 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
   [[nodiscard]] bool bring_up() {
     driver_ = make_(host_);
     if (!driver_->start()) return fail("the driver did not start a controller without faults");
-    auto pool = mq::TagPool<D>::create(tag_config(config_));
-    if (!pool.has_value()) std::abort();
-    pool_ = *std::move(pool);
+    if (!has_own_pool_) {
+      auto pool = mq::TagPool<D>::create(tag_config(config_));
+      if (!pool.has_value()) std::abort();
+      shared_pool_ = *std::move(pool);
+      pool_ = shared_pool_.get();
+    }
     for (std::uint32_t i = 0; i != config_.disk_count; ++i) {
       disks_.push_back(std::make_unique<DiskRun>(*this, i));
       auto found = identify(i);
@@ -413,13 +418,14 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
     return found;
   }
   [[nodiscard]] bool make_disk(DiskRun& its, Identified&& found) {
-    auto made =
-        mq::Disk<D>::create(found.config, *driver_, runtime_, std::move(found.data), pool_.get());
+    auto made = mq::Disk<D>::create(found.config, *driver_, runtime_, std::move(found.data),
+                                    shared_pool_.get());
     if (!made.has_value()) {
       return fail(std::string{"no disk can be made on the driver: "} + made.error().field + ": " +
                   to_string(made.error().reason));
     }
     its.disk = *std::move(made);
+    pool_ = &its.disk->pool();
     its.disk->set_trace({&on_trace, &its});
     // The party of the first disk is the same with any number of disks.
     const std::uint64_t number =
@@ -484,6 +490,7 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
     disk.depth = config_.depth;
     disk.reserved_depth = config_.reserved_depth;
     disk.layout = CookieLayout::nvme();
+    disk.first_generation = tag_config(config_).first_generation;
     // Rounded up, and at most what a disk accepts.
     constexpr std::uint64_t max_ms = std::uint64_t{1} << 30;
     const std::uint64_t timeout_ms =
@@ -706,7 +713,10 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
       return fail_with_first("a request is in flight after the disk's removal", tags());
     }
     for (const auto& its : gone_) its->disk.reset();
-    for (const auto& its : disks_) its->disk.reset();
+    // A pool of the disk's own is looked at until the end.
+    if (!has_own_pool_) {
+      for (const auto& its : disks_) its->disk.reset();
+    }
     is_stopping_ = true;
     if (!driver_->stop()) return fail("the driver did not stop the controller");
     pump_.finish(runtime_);
@@ -723,7 +733,10 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
   MqHost host_;
   std::unique_ptr<D> driver_;
   std::vector<SlotBio> bios_;
-  std::unique_ptr<mq::TagPool<D>> pool_;
+  // A disk that is alone has a pool of its own in half of the runs, which another disk cannot use.
+  const bool has_own_pool_ = config_.disk_count == 1 && Random{config_.seed ^ 0x7A65}.chance(1, 2);
+  std::unique_ptr<mq::TagPool<D>> shared_pool_;
+  mq::TagPool<D>* pool_ = nullptr;  // the shared one, or the disk's own
   std::vector<std::unique_ptr<DiskRun>> disks_;
   std::vector<std::unique_ptr<DiskRun>> gone_;  // removed, and made again
   std::vector<Absence> absences_ = choose_absences(config_);
