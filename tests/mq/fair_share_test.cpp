@@ -572,8 +572,8 @@ TEST(FairShare, AnOpenTurnIsPartOfTheShare) {
   DividedLine lanes;
   lanes.use(lanes.a, 7);
   EXPECT_TRUE(lanes.join(lanes.a_first)) << "the disk is alone";
-  EXPECT_FALSE(lanes.join(lanes.a_second));
   lanes.line.wake_first(lanes.pool->tags(), lanes.queue);
+  EXPECT_FALSE(lanes.join(lanes.a_second));
   lanes.line.activate(lanes.b.of(lanes.queue), 0);
   lanes.line.wake_first(lanes.pool->tags(), lanes.queue);
   EXPECT_TRUE(lanes.line.take_turn(lanes.a_first));

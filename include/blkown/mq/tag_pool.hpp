@@ -59,7 +59,8 @@ struct PoolDataOf<D> {
 /// has requests.
 ///
 /// The hardware queues and contexts of one disk have no shares: they get tags in the order in which
-/// they asked. If no other disk can use the pool, each may issue up to 8 bios in its turn.
+/// they asked. If no other disk can use the pool, each may issue up to 8 bios in its turn, and as
+/// long as no more contexts wait than there are tags, each goes on with its part of the tags.
 /// Precondition: the disks of a pool are made on runtimes with the same clock.
 /// Source: blk-mq's tag set; hctx_may_queue, blk_mq_tag_busy and blk_mq_tag_idle.
 template <class D>

@@ -543,7 +543,11 @@ class Issuer {
       fail_nowait(lane);
     commit(lane);
     // A lane that cannot use a tag must not keep a place in the line.
-    if (!lacks_tag || !is_open(lane) || !lane.has_waiting()) lane.tags.leave_line(pool(), *lane.hw);
+    if (!lacks_tag || !is_open(lane) || !lane.has_waiting()) {
+      lane.tags.leave_line(pool(), *lane.hw);
+    } else {
+      lane.tags.wait_with(pool(), in_flight_);
+    }
     lane.end_resume();
     show(lane, lacks_tag);
   }
@@ -854,7 +858,7 @@ class Issuer {
       }
       static_cast<void>(lane.waiting.pop_front());
       const bool is_last = lane.waiting.empty();
-      R* const request = lane.tags.allocate_bare(pool(), *lane.hw, !is_last);
+      R* const request = lane.tags.allocate_bare(pool(), *lane.hw, lane.waiting.count());
       if (request == nullptr) {
         lane.waiting.push_front(*bio);
         return Waiting::lacks_tag;
@@ -887,7 +891,8 @@ class Issuer {
           return true;
         }
       }
-      std::optional<Idle<R>> idle = lane.tags.allocate(pool(), *lane.hw, is_more_behind);
+      std::optional<Idle<R>> idle =
+          lane.tags.allocate(pool(), *lane.hw, is_more_behind ? lane.waiting.count() : 0);
       if (!idle.has_value()) return false;
       adopt(lane, *idle, &bio);
       ++state.parts;

@@ -5,6 +5,7 @@
 #ifndef BLKOWN_MQ_DETAIL_LANE_TAGS_HPP
 #define BLKOWN_MQ_DETAIL_LANE_TAGS_HPP
 
+#include <algorithm>
 #include <blkown/config.hpp>
 #include <blkown/detail/handle_base.hpp>
 #include <blkown/detail/poison.hpp>
@@ -82,6 +83,7 @@ class LaneTags {
     cache_.emplace(pool.tags().tag_cache(hw.tag_queue()));
     line_ = &pool.line(hw.tag_queue());
     slots_ = blkown::detail::TagSetAccess::slots(pool.tags(), hw.tag_queue());
+    max_turn_tags_ = std::clamp(pool.common_depth() / 2, 1U, turn_bios);
     if (shares == nullptr) return;
     waiter_.share = &shares->of(hw.tag_queue());
     use_of_tags_ = &shares->use(waiter_.context.index(), hw.tag_queue());
@@ -120,31 +122,31 @@ class LaneTags {
 
   /// Allocates a tag in turn. If no tag is available to this lane, or the disk uses its share,
   /// returns none and joins the line; the context is woken when the turn has come.
-  /// `is_more_behind`: the lane asks again at once.
+  /// `behind`: the bios for which the lane asks again at once.
   [[nodiscard]] std::optional<Idle<R>> allocate(TagPool<D>& pool, const HwQueue<D>& hw,
-                                                bool is_more_behind = false) {
+                                                std::uint32_t behind = 0) {
     if (!line_->has_concerns()) [[likely]] {
       if (auto idle = draw_counted(pool, hw)) [[likely]]
         return idle;
     }
     if (R* const kept = kept_.pop_front())
       return blkown::detail::HandleAccess::make<Idle>(*kept, Place::current());
-    return allocate_in_turn(pool, hw, is_more_behind);
+    return allocate_in_turn(pool, hw, behind);
   }
   /// The same, as a bare request. Null if there is none.
   [[nodiscard, gnu::always_inline]] R* allocate_bare(TagPool<D>& pool, const HwQueue<D>& hw,
-                                                     bool is_more_behind) {
+                                                     std::uint32_t behind) {
     R* request;
     if (take_undisputed(request)) return request;
     if (R* const kept = kept_.pop_front()) return kept;
-    auto idle = allocate_in_turn(pool, hw, is_more_behind);
+    auto idle = allocate_in_turn(pool, hw, behind);
     return idle.has_value() ? blkown::detail::HandleAccess::take(*idle) : nullptr;
   }
   /// Whether allocate() would return none: the lane has its place in the line, and its turn, which
   /// resumes it, has not come.
   [[nodiscard]] bool has_to_wait() const noexcept {
     return use_ == Use::waits && line_->has_concerns() && kept_.empty() &&
-           waiter_.share == nullptr && !waiter_.has_turn.is_set();
+           waiter_.share == nullptr && waiter_.turn_tags.read() == 0;
   }
   /// Allocates a tag as allocate() does where no lane waits and the tags are not divided. Else, or
   /// if no tag is free, returns false and changes nothing for other lanes.
@@ -184,6 +186,16 @@ class LaneTags {
     blkown::detail::poison_idle(request);
     kept_.push_back(request);
   }
+  /// Notes that the lane goes to wait for its turn while its context uses this number of tags. If
+  /// that is no more than the lane's part, and no lane in line is without a tag, the count of the
+  /// lane's turn begins again.
+  /// Precondition: the lane is in line, and keeps no tag.
+  void wait_with(TagPool<D>& pool, Word used) noexcept {
+    if (waiter_.share != nullptr || !line_->is_occupied()) return;
+    waiter_.used.set(static_cast<std::uint32_t>(used));
+    const bool may_renew = turn_left_ < used && line_->is_within_part(pool.tags(), used);
+    if (may_renew && !line_->has_lane_without_tag(waiter_)) turn_left_ = turn_bios;
+  }
   /// Allocates a tag without regard to the line. Returns none if no tag is available to this lane,
   /// or the disk uses its share.
   [[nodiscard]] std::optional<Idle<R>> allocate_now(TagPool<D>& pool, const HwQueue<D>& hw) {
@@ -218,6 +230,7 @@ class LaneTags {
       give_kept(pool, hw);
     if (use_ != Use::waits) return;
     use_ = Use::draws;
+    waiter_.used.set(0);
     if (pool.line(hw.tag_queue()).leave(waiter_)) wake_next(pool, hw);
   }
 
@@ -233,7 +246,7 @@ class LaneTags {
 
  private:
   enum class Use : std::uint8_t { none, draws, waits };  // outside, entered, entered and in line
-  /// The bios that a lane may issue with the tag of one turn.
+  /// The bios that a lane may issue with the tags of one turn.
   /// Source: the kernel's sbitmap wakes a waiter for each batch of 8 bits that were freed.
   static constexpr std::uint32_t turn_bios = 8;
 
@@ -261,43 +274,61 @@ class LaneTags {
     return (is_turn || !share.has_line()) && share.used() < limit;
   }
 
+  /// The tags that the lane wants in a turn if this number of bios waits.
+  [[nodiscard]] std::uint32_t tags_for(std::uint32_t bios) const noexcept {
+    return bios < max_turn_tags_ ? bios : max_turn_tags_;
+  }
+  /// Draws the tags of a turn behind the first one, and keeps them for the bios behind the first.
+  /// Returns their number.
+  [[nodiscard]] std::uint32_t draw_more(TagPool<D>& pool, const HwQueue<D>& hw,
+                                        std::uint32_t max_count) {
+    std::uint32_t count = 0;
+    for (; count != max_count; ++count) {
+      auto idle = draw(pool, hw);
+      if (!idle.has_value()) break;
+      R& request = *blkown::detail::HandleAccess::take(*idle);
+      blkown::detail::poison_idle(request);
+      kept_.push_back(request);
+    }
+    turn_left_ -= count;
+    return count;
+  }
+
   /// allocate_in_turn() of a pool that no other disk can use.
   [[nodiscard]] std::optional<Idle<R>> allocate_in_line(TagPool<D>& pool, const HwQueue<D>& hw,
-                                                        bool is_more_behind) {
-    const bool has_turn = waiter_.has_turn.is_set();
+                                                        std::uint32_t behind) {
+    const std::uint32_t turn_tags = waiter_.turn_tags.read();
+    const bool has_turn = turn_tags != 0;
     // The lane has its place already. The post of the turn resumes the lane.
     if (use_ == Use::waits && !has_turn) return std::nullopt;
     if (has_turn || !line_->is_occupied()) {
       if (auto idle = draw(pool, hw)) {
         if (!has_turn) return idle;
         turn_left_ = turn_bios - 1;
-        if (!is_more_behind) use_ = Use::draws;
-        line_->finish_turn(pool.tags(), hw.tag_queue(), waiter_, is_more_behind);
+        behind -= draw_more(pool, hw, turn_tags - 1 < behind ? turn_tags - 1 : behind);
+        if (behind == 0) use_ = Use::draws;
+        line_->finish_turn(pool.tags(), hw.tag_queue(), waiter_, tags_for(behind));
         return idle;
       }
     }
-    return join(pool, hw, has_turn);
+    return join(pool, hw, has_turn, tags_for(behind + 1));
   }
   [[nodiscard, gnu::noinline]] std::optional<Idle<R>> allocate_in_turn(TagPool<D>& pool,
                                                                        const HwQueue<D>& hw,
-                                                                       bool is_more_behind) {
-    if (waiter_.share == nullptr) return allocate_in_line(pool, hw, is_more_behind);
+                                                                       std::uint32_t behind) {
+    if (waiter_.share == nullptr) return allocate_in_line(pool, hw, behind);
     auto& line = *line_;
     const bool had_turn = line.is_occupied() && line.take_turn(waiter_);
     if (may_use_tag(line, had_turn) && (had_turn || !line.is_occupied())) {
-      if (auto idle = draw_counted(pool, hw)) {
-        // A context that frees several tags at once may have woken only this lane.
-        if (had_turn) wake_next(pool, hw);
-        return idle;
-      }
+      if (auto idle = draw_counted(pool, hw)) return idle;
     }
-    return join(pool, hw, had_turn);
+    return join(pool, hw, had_turn, 1);
   }
   [[nodiscard, gnu::noinline]] std::optional<Idle<R>> join(TagPool<D>& pool, const HwQueue<D>& hw,
-                                                           bool had_turn) {
+                                                           bool had_turn, std::uint32_t wanted) {
     auto& line = *line_;
     use_ = Use::waits;
-    if (!line.join(pool.tags(), hw.tag_queue(), waiter_, had_turn)) {
+    if (!line.join(pool.tags(), hw.tag_queue(), waiter_, had_turn, wanted)) {
       recheck_.arm(waiter_.recheck_ns);
       return std::nullopt;
     }
@@ -340,6 +371,8 @@ class LaneTags {
   // Ended requests whose tags the lane uses again, between their ends and the resume that follows.
   blkown::detail::Ring<R, blkown::detail::RequestLink<R>> kept_;
   std::uint32_t turn_left_ = 0;  // bios that the lane may still issue in the turns that it has had
+  // The tags that a turn is for at most: half of the queue's.
+  std::uint32_t max_turn_tags_ = 1;
   Use use_ = Use::none;
   bool is_stash_large_ = false;  // as large as a TagCache can be: no other lane draws
 };

@@ -8,14 +8,14 @@
 //   enter       a lane begins to draw. If one other lane draws from the queue, the `tags_shared`
 //               work of that lane's SubmitQueue is posted before the new lane asks for a tag.
 //   join        a lane that got no tag joins the line. The first in line tries once more.
-//   wake_first  a context that freed a tag gives the first lane its turn, and posts the work of
-//               the lane's SubmitQueue (`turn`), which resumes all lanes of that context. A turn
-//               reserves no tag, but while a turn is open, no lane outside the line allocates.
+//   wake_first  a context that freed tags gives the first lanes their turns, and posts the work of
+//               their SubmitQueues (`turn`), which resumes all lanes of that context. A turn is for
+//               the tags that the lane wanted when it joined. It reserves none of them. But no lane
+//               outside the line allocates while a turn is open, and so many free tags lead to no
+//               other turn.
 //   take_turn   a lane whose turn has come allocates, or joins again at the head.
 //   finish_turn a lane has allocated in its turn. If it has more to issue, it joins again at the
-//               end. In a pool that no other disk can use, it may issue turn_bios bios in a row
-//               with the tags that end meanwhile (LaneTags::keep), and a further turn begins the
-//               count again.
+//               end.
 //   leave       a lane that cannot use a tag any more leaves. An unused turn goes to the next lane.
 //   exit        a lane ends drawing, after it has given back all tags.
 //   at share    a lane whose disk uses its share of the tags (tag_share.hpp) keeps its place in the
@@ -24,15 +24,28 @@
 //               line. An admitted lane whose disk has reached its share before the lane's turn came
 //               is at its share again, and is posted.
 //
-// Guarantees: first come, first served, among the disks that are below their shares; a lane has
-// turn_bios bios in a turn. No thread blocks. No wake-up is lost: the freeing context looks for
-// waiting lanes without the mutex and may miss one that is joining, and the joining lane's last try
-// may come just before the tag is free. But a context that has freed tags looks again when it goes
-// idle, with the mutex held. If the lane has joined by then, it is woken. If not, the mutex orders
-// the freed tag before the lane's try. The same holds for a lane at its share: a context that frees
-// a tag has lowered its count before that look. A share grows with the mutex held, and the lanes
-// that are then admitted get their turns before the mutex is free. A disk that has become idle
-// grows no share by itself: the lane at its share looks at its recheck_ns.
+// If no other disk can use the pool, lanes have few turns, because each turn costs a run of a
+// context. The turn of a lane is for up to half of the tags, so that a context that does not run
+// leaves the other half. The lane may issue turn_bios bios in a row with the tags that end
+// meanwhile (LaneTags::keep). A further turn begins the count again. And each lane in line has a
+// part of the tags, which is their number divided by the number of those lanes. A lane that uses no
+// more than its part needs no turn to begin its count again (LaneTags::wait_with), unless a lane in
+// line has no tag. A lane that uses less has the next turn. So each lane in line gets its part as
+// soon as a lane that uses more has issued the bios of its turn. If there are more lanes in line
+// than tags, the part is 0, and turns alone count.
+//
+// Guarantees: first come, first served, among the disks that are below their shares, and among the
+// lanes that are below their parts or, if none is, among all; a lane that uses more than its part
+// has turn_bios bios in a turn. No thread blocks.
+//
+// No wake-up is lost: the freeing context looks for waiting lanes without the mutex and may miss
+// one that is joining, and the joining lane's last try may come just before the tag is free. But a
+// context that has freed tags looks again when it goes idle, with the mutex held. If the lane has
+// joined by then, it is woken. If not, the mutex orders the freed tag before the lane's try. The
+// same holds for a lane at its share: a context that frees a tag has lowered its count before that
+// look. A share grows with the mutex held, and the lanes that are then admitted get their turns
+// before the mutex is free. A disk that has become idle grows no share by itself: the lane at its
+// share looks at its recheck_ns.
 //
 // A lane that is alone with its queue omits that look and keeps its stash, because it could wake
 // only itself; the post of `tags_shared` ends that. It joins the line for tags that come back by
@@ -76,9 +89,13 @@ struct TagWaiter {
   /// Belongs to the lane.
   std::uint64_t recheck_ns = blkown::detail::never_ns;
   State state = State::outside;  ///< Guarded by the line's mutex.
-  /// Whether the state is has_turn. Changed with the mutex held; the lane reads it without. A turn
-  /// that the lane does not see yet is posted.
-  RelaxedFlag has_turn;
+  std::uint32_t wanted = 1;      ///< The tags of the lane's next turn. Guarded by the line's mutex.
+  /// The tags that the lane's turn is for, or 0: the state is not has_turn. Changed with the mutex
+  /// held; the lane reads the number without. A turn that the lane does not see yet is posted.
+  RelaxedNumber<std::uint32_t> turn_tags{0};
+  /// The tags that the lane's context used when the lane last went to wait, or 0. Written by the
+  /// lane.
+  RelaxedNumber<std::uint32_t> used{0};
 };
 
 /// The line for the tags of one queue, and their division among the disks of a shared pool.
@@ -153,15 +170,34 @@ class TagLine {
 
   // --- the line ---------------------------------------------------------------------------------
 
+  /// Whether each lane in line could use this number of tags at the same time. Takes no lock; the
+  /// answer may be out of date.
+  [[nodiscard]] bool is_within_part(const TagSet<R>& tags, std::uint64_t count) const noexcept {
+    return count * admitted_.read() <= tags.depth() - tags.reserved_depth();
+  }
+
+  /// Whether another lane is in line whose context uses no tag. All tags may then be in use: those
+  /// of slow requests are no part of a lane in line.
+  [[nodiscard]] bool has_lane_without_tag(const TagWaiter& except) {
+    const std::lock_guard lock{mutex_};
+    for (const TagWaiter* waiter = first_; waiter != nullptr; waiter = waiter->next) {
+      if (waiter != &except && waiter->state == State::in_line && waiter->used.read() == 0)
+        return true;
+    }
+    return false;
+  }
+
   /// Puts the lane at the end of the line, or, with `first`, at the head: for a lane that got no
   /// tag in its turn. Returns whether the lane may try to allocate once more: the lane has just
   /// joined, is the first, and no other turn is open; or the lane's turn has come since it asked.
   /// Sets the lane's recheck_ns.
-  [[nodiscard]] bool join(TagSet<R>& tags, QueueIndex queue, TagWaiter& waiter, bool first) {
+  [[nodiscard]] bool join(TagSet<R>& tags, QueueIndex queue, TagWaiter& waiter, bool first,
+                          std::uint32_t wanted = 1) {
     const std::lock_guard lock{mutex_};
     waiter.recheck_ns = blkown::detail::never_ns;
     if (waiter.state == State::in_line) return false;
     const bool had_turn = end_turn(waiter);
+    waiter.wanted = wanted;
     if (waiter.state == State::outside) link(waiter, first || had_turn);
     const bool is_limited = waiter.share != nullptr && division_.limit() != TagDivision::no_limit;
     if (!is_limited && waiter.state == State::outside) {
@@ -190,7 +226,7 @@ class TagLine {
     if (waiter.state == State::at_share) {
       forget_at_share(waiter);
     } else {
-      --admitted_;
+      admitted_.set(admitted_.read() - 1);
       if (waiter.share != nullptr) --waiter.share->promised;
     }
     waiter.state = State::outside;
@@ -198,8 +234,8 @@ class TagLine {
     return at_share_ != 0;
   }
 
-  /// Admits lanes whose disks are below their shares again, and gives the first lane in line its
-  /// turn, if the queue has more free tags than open turns.
+  /// Admits lanes whose disks are below their shares again, and gives the first lanes in line their
+  /// turns, while the queue has more free tags than the open turns are for.
   void wake_first(const TagSet<R>& tags, QueueIndex queue) {
     const std::lock_guard lock{mutex_};
     advance(tags, queue);
@@ -213,13 +249,15 @@ class TagLine {
     return had_turn;
   }
 
-  /// Ends the lane's turn, in which it got a tag, and gives the next lane its turn. With `again`,
-  /// the lane joins at the end. If the lane is the next one itself, it is not posted: its has_turn
-  /// is set when the call returns.
-  void finish_turn(const TagSet<R>& tags, QueueIndex queue, TagWaiter& waiter, bool again) {
+  /// Ends the lane's turn, in which it got a tag, and gives the next lane its turn. A lane that
+  /// still wants tags joins at the end. If the lane is the next one itself, it is not posted: its
+  /// turn_tags is set when the call returns.
+  void finish_turn(const TagSet<R>& tags, QueueIndex queue, TagWaiter& waiter,
+                   std::uint32_t wanted) {
     const std::lock_guard lock{mutex_};
     static_cast<void>(end_turn(waiter));
-    if (again) {
+    if (wanted != 0) {
+      waiter.wanted = wanted;
       link(waiter, false);
       admit(waiter);
     }
@@ -263,7 +301,7 @@ class TagLine {
   /// The lane waits for a free tag.
   void admit(TagWaiter& waiter) {
     waiter.state = State::in_line;
-    ++admitted_;
+    admitted_.set(admitted_.read() + 1);
     if (waiter.share != nullptr) ++waiter.share->promised;
   }
   /// The lane waits until its disk is below its share.
@@ -299,23 +337,31 @@ class TagLine {
     }
   }
 
-  /// The first lane that may have a turn. The lanes before it whose disks have reached their shares
-  /// since they were admitted wait again.
-  [[nodiscard]] TagWaiter* next_in_line() {
+  /// The lane that gets the next turn: the first one that uses less than its part of the tags, or
+  /// else the first one. The lanes before it whose disks have reached their shares since they were
+  /// admitted wait again.
+  [[nodiscard]] TagWaiter* next_in_line(const TagSet<R>& tags) {
+    const bool are_parts_empty = !is_within_part(tags, 1);  // more lanes than tags
+    TagWaiter* first = nullptr;
     for (TagWaiter* waiter = first_; waiter != nullptr; waiter = waiter->next) {
       if (waiter->state != State::in_line) continue;
       TagShare* const share = waiter->share;
-      if (share == nullptr || share->used() + share->turns < division_.limit()) return waiter;
-      --admitted_;
+      if (share == nullptr) {
+        if (are_parts_empty || is_within_part(tags, waiter->used.read() + 1)) return waiter;
+        if (first == nullptr) first = waiter;
+        continue;
+      }
+      if (share->used() + share->turns < division_.limit()) return waiter;
       --share->promised;
+      admitted_.set(admitted_.read() - 1);
       hold_at_share(*waiter);
       // The lane asks again, and sets its recheck_ns. Posted under the mutex, as in advance().
       waiter->context.post(waiter->turn);
     }
-    return nullptr;
+    return first;
   }
   [[nodiscard]] bool is_next(const TagWaiter& waiter) const {
-    if (open_turns_ != 0) return false;
+    if (turn_tags_ != 0) return false;
     const TagWaiter* first = first_;
     while (first->state == State::at_share) first = first->next;
     return first == &waiter;
@@ -326,26 +372,33 @@ class TagLine {
     if (first_ == nullptr) return;
     admit_below_share();
     occupy(tags, queue);
-    if (admitted_ == 0 || tags.free_count(queue) <= open_turns_) return;
-    TagWaiter* const woken = next_in_line();
-    if (woken == nullptr) return close_if_empty();
-    unlink(*woken);
-    --admitted_;
+    if (admitted_.read() == 0) return;
+    // Counted once: a context that frees a tag now calls wake_first() next.
+    const std::uint32_t free = tags.free_count(queue);
+    while (admitted_.read() != 0 && free > turn_tags_) {
+      TagWaiter* const woken = next_in_line(tags);
+      if (woken == nullptr) return close_if_empty();
+      give_turn(*woken);
+      // Posted under the mutex, so that a lane that is leaving cannot be destroyed before the post.
+      if (woken != running) woken->context.post(woken->turn);
+    }
+  }
+  /// Precondition: the lane is in line.
+  void give_turn(TagWaiter& waiter) {
+    unlink(waiter);
+    admitted_.set(admitted_.read() - 1);
     // The line stays occupied until the turn is used, so that no lane outside takes the tag.
-    woken->state = State::has_turn;
-    woken->has_turn.set(true);
-    ++open_turns_;
-    if (woken->share != nullptr) ++woken->share->turns;
-    if (woken == running) return;
-    // Posted under the mutex, so that a lane that is leaving cannot be destroyed before the post.
-    woken->context.post(woken->turn);
+    waiter.state = State::has_turn;
+    waiter.turn_tags.set(waiter.wanted);
+    turn_tags_ += waiter.wanted;
+    if (waiter.share != nullptr) ++waiter.share->turns;
   }
 
   [[nodiscard]] bool end_turn(TagWaiter& waiter) {
     if (waiter.state != State::has_turn) return false;
     waiter.state = State::outside;
-    waiter.has_turn.set(false);
-    --open_turns_;
+    turn_tags_ -= waiter.turn_tags.read();
+    waiter.turn_tags.set(0);
     if (waiter.share != nullptr) {
       --waiter.share->turns;
       --waiter.share->promised;
@@ -363,7 +416,9 @@ class TagLine {
     demand_.reset();
     update_concerns();
   }
-  [[nodiscard]] bool is_in_demand() const noexcept { return admitted_ != 0 || open_turns_ != 0; }
+  [[nodiscard]] bool is_in_demand() const noexcept {
+    return admitted_.read() != 0 || turn_tags_ != 0;
+  }
   void update_concerns() {
     unsigned concerns = is_in_demand() && is_shared() ? occupied : 0;
     if (division_.has_several()) concerns |= divided;
@@ -375,14 +430,14 @@ class TagLine {
   // The lines of two queues have no pair of cache lines in common.
   alignas(blkown::detail::line_pair_bytes) RelaxedNumber<std::uint8_t> concerns_{0};
   RelaxedFlag is_shared_;
+  RelaxedNumber<std::uint32_t> admitted_{0};  // lanes in line; changed with the mutex held
   TagDivision division_;
   std::mutex mutex_;
   TagWaiter* first_ = nullptr;  // in line or at its share
   TagWaiter* last_ = nullptr;   // meaningful only if first_ is not null
   TagWaiter* users_ = nullptr;
-  std::uint32_t admitted_ = 0;    // lanes in line
-  std::uint32_t at_share_ = 0;    // lanes at the shares of their disks
-  std::uint32_t open_turns_ = 0;  // given, not taken yet
+  std::uint32_t at_share_ = 0;   // lanes at the shares of their disks
+  std::uint32_t turn_tags_ = 0;  // of the open turns, which were given and not taken yet
   std::optional<typename TagSet<R>::TagDemand> demand_;
 };
 

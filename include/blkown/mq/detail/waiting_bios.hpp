@@ -51,6 +51,7 @@ struct WaitingRow {
 class WaitingBios {
  public:
   [[nodiscard]] bool empty() const noexcept { return bios_.empty(); }
+  [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
   [[nodiscard]] Bio* front() const noexcept { return bios_.front(); }
   void push_front(Bio& bio) noexcept {
     bios_.push_front(bio);
