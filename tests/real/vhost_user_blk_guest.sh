@@ -65,6 +65,7 @@ check "a read after that" dd if=/dev/vdd of=/dev/null bs=4k count=1 iflag=direct
 scenario "the driver unbound with eight reads in flight, and bound again"
 
 # The machine ends with reads in flight: the lines of these reads do not come.
+echo "the last reads begin"
 check "reads in flight" read_late
 check "still in flight" are_in_flight
 scenario "the machine switched off with eight reads in flight"
