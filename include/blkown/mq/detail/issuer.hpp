@@ -607,7 +607,7 @@ class Issuer {
     auto idle = is_urgent ? pool().tags().allocate_reserved(lane.hw->tag_queue())
                           : lane.tags.allocate(pool(), *lane.hw);
     if (idle.has_value()) {
-      exchange(ended, *idle);
+      exchange(from, rare_of(ended), idle->data(), rare_of(*idle));
       lanes_.free_moved(std::move(ended));
       trace(TraceStep::allocated, idle->data(), idle->tag(), Status::ok);
       send_again(lane, *std::move(idle));
@@ -646,7 +646,7 @@ class Issuer {
       list.append(std::move(passed));
       return found;
     }
-    exchange(moved, *found);
+    exchange(moved.data(), rare_of(moved), found->data(), rare_of(*found));
     passed.push_back(std::move(moved));
     passed.append(std::move(list));
     list.append(std::move(passed));
@@ -765,16 +765,14 @@ class Issuer {
   }
 
   /// Exchanges the I/Os of two requests that the driver does not have.
-  template <class Handle>
-  void exchange(Ended<R>& moved, Handle& other) noexcept {
-    Payload<D>& a = moved.data();
-    Payload<D>& b = other.data();
+  static void exchange(Payload<D>& a, RareState<D>& rare_a, Payload<D>& b,
+                       RareState<D>& rare_b) noexcept {
     const bool is_private = a.is_private() || b.is_private();
     PayloadState<D> kept;
     kept.take_over(state_of(a));
     state_of(a).take_over(state_of(b));
     state_of(b).take_over(kept);
-    std::swap(rare_of(moved), rare_of(other));
+    std::swap(rare_a, rare_b);
     if constexpr (can_move_data) {
       using std::swap;
       if (is_private) swap(a.driver_data, b.driver_data);
