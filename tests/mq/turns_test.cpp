@@ -105,6 +105,18 @@ TEST(Turns, AreForAsManyFreeTagsAsTheLaneWants) {
   EXPECT_EQ(lanes.turns(), (Turns{0, 2, 0})) << "the two free tags are the second lane's";
 }
 
+// Goal: a lane that found no tag in its turn, because a private request took it, gets a tag that
+// became free before the lane joined again, although another turn is open.
+TEST(Turns, ComeAgainToALaneThatFoundNoTag) {
+  LanesInLine lanes{{1, 1, 1}};
+  lanes.free(2);
+  lanes.wake();
+  ASSERT_EQ(lanes.turns(), (Turns{1, 1, 0}));
+  EXPECT_TRUE(lanes.line.take_turn(lanes.lanes[0]));
+  EXPECT_FALSE(lanes.line.join(lanes.pool->tags(), lanes.queue, lanes.lanes[0], true));
+  EXPECT_EQ(lanes.turns(), (Turns{1, 1, 0}));
+}
+
 // Goal: a lane that leaves, or takes fewer tags than its turn is for, passes the rest on.
 TEST(Turns, PassOnWhatTheirLaneDoesNotTake) {
   LanesInLine leaves{{2, 2, 1}};
@@ -161,9 +173,11 @@ TEST(Turns, OfALaneThatWantsMoreComeAfterTheOthers) {
 struct NotingDriver : fake::Driver {
   Answer queue_rq(Hw& hw, QueueData& queue, blkown::Idle<Rq> idle, bool is_last) override {
     contexts.push_back(idle.data().sector());
+    if (idle.data().sector() == slow_context) next = {Mode::keep};
     return Driver::queue_rq(hw, queue, std::move(idle), is_last);
   }
   std::vector<std::uint64_t> contexts;
+  std::uint64_t slow_context = ~std::uint64_t{0};  // its requests are kept
 };
 
 /// The bios of one context. Each is submitted again when it has ended.
@@ -222,6 +236,11 @@ struct Crowd {
   void finish() {
     bench.runtime.run();
     while (!bench.driver.published.empty()) round();
+  }
+  /// One request completes, and all contexts run.
+  void step_all() {
+    bench.driver.reap(bench.data(), 1);
+    bench.runtime.run();
   }
   /// One context makes one call, or one request completes.
   void step(std::size_t number) {
@@ -329,6 +348,112 @@ TEST(Turns, OfAContextWithoutATagComeAlthoughSlowRequestsHaveTheRest) {
   for (CrowdMember* member : {&first, &second, &late}) member->stop();
   crowd.finish();
   EXPECT_EQ(slow.ended, 2);
+}
+
+/// Two busy contexts have their parts of the tags, and a context with slow requests has the rest.
+struct SlowCrowd : Crowd {
+  explicit SlowCrowd(mq::DiskConfig config = {.depth = tag_count}) : Crowd{5, 0, 0, config} {
+    bench.driver.slow_context = 0;
+  }
+  void start() {
+    for (CrowdMember* member : {&slow, &first, &second}) member->start();
+    for (int i = 0; i != 20; ++i) round();
+    ASSERT_EQ(bench.driver.kept.size(), 2U);
+  }
+  /// Runs, and expects that each of the three has its turns.
+  void expect_turns(CrowdMember& late) {
+    const std::array<int, 3> before{first.ended, second.ended, late.ended};
+    for (int i = 0; i != 400; ++i) round();
+    EXPECT_GE(first.ended - before[0], 60);
+    EXPECT_GE(second.ended - before[1], 60);
+    EXPECT_GE(late.ended - before[2], 20) << "in 400 rounds of two tags";
+    for (CrowdMember* member : {&first, &second, &late}) member->stop();
+  }
+
+  void end_slow() {
+    for (auto& owned : bench.driver.kept) std::move(owned).end_ok();
+    bench.driver.kept.clear();
+    finish();
+  }
+
+  CrowdMember slow{bench, 0, 2, 2}, first{bench, 1, 20}, second{bench, 2, 20};
+};
+
+// Goal: a context's tags of another queue are no part of what it waits for.
+TEST(Turns, OfAContextComeAlthoughItUsesATagOfAnotherQueue) {
+  std::vector<std::byte> memory(512);
+  const blkown::Segment segment = fake::whole(memory);
+  fake::Ends ends;
+  mq::Bio write = mq::Bio::write(0, segment, {&fake::Ends::on_end, &ends});
+  {
+    SlowCrowd crowd{{.normal_queues = 1, .read_queues = 1, .depth = tag_count}};
+    crowd.bench.disk->submit(crowd.bench.context(3), write);
+    auto kept = std::move(crowd.bench.driver.kept);
+    crowd.bench.driver.kept.clear();
+    crowd.start();
+    for (auto& owned : kept) crowd.bench.driver.kept.push_back(std::move(owned));
+    CrowdMember late{crowd.bench, 3, 3};
+    late.start();
+    crowd.expect_turns(late);
+    crowd.end_slow();
+  }
+  EXPECT_FALSE(write.is_in_flight());
+}
+
+// Goal: a slow request of a context holds up its other bios not for as long as it takes, although
+// its tag is the context's part.
+TEST(Turns, OfAContextComeAlthoughASlowRequestHasItsPart) {
+  SlowCrowd crowd;
+  CrowdMember mixed{crowd.bench, 3, 20};
+  crowd.slow.ios = 1;
+  crowd.slow.start();
+  crowd.bench.driver.next = {Mode::keep};
+  mixed.start();
+  crowd.first.start();
+  crowd.second.start();
+  crowd.expect_turns(mixed);
+  EXPECT_EQ(crowd.bench.driver.kept.size(), 2U);
+  crowd.end_slow();
+}
+
+// Goal: the same if one tag is left for several contexts, of which one always uses less than its
+// part.
+TEST(Turns, OfAContextComeAlthoughOthersAlwaysUseLess) {
+  SlowCrowd crowd;
+  CrowdMember mixed{crowd.bench, 3, 20}, third{crowd.bench, 4, 20};
+  crowd.bench.driver.next = {Mode::keep};
+  mixed.start();
+  for (CrowdMember* member : {&crowd.slow, &crowd.first, &crowd.second, &third}) member->start();
+  for (int i = 0; i != 20; ++i) crowd.round();
+  ASSERT_EQ(crowd.bench.driver.kept.size(), 3U);
+  for (int i = 0; i != 400; ++i) crowd.round();
+  EXPECT_GE(mixed.ended, 50) << "of the last tag, which four contexts have in turn";
+  EXPECT_GE(third.ended, 50);
+  for (CrowdMember* member : {&crowd.first, &crowd.second, &mixed, &third}) member->stop();
+  crowd.end_slow();
+}
+
+// Goal: what a context used when it was in line before counts no more when it comes again.
+TEST(Turns, OfAContextComeWhateverItUsedBefore) {
+  for (int ios = 2; ios != 9; ++ios) {
+    SlowCrowd crowd;
+    {
+      CrowdMember busy{crowd.bench, 1, 20}, early{crowd.bench, 3, 2, ios};
+      busy.start();
+      for (int i = 0; i != 30; ++i) crowd.step_all();
+      early.start();
+      while (early.ended != ios) crowd.step_all();
+      busy.stop();
+      crowd.finish();
+    }
+    crowd.start();
+    CrowdMember late{crowd.bench, 3, 3};
+    late.start();
+    for (int i = 0; i != bios_of_turn + 2; ++i) crowd.round();
+    EXPECT_GE(late.ended, 1) << "the turns that have begun end before";
+    crowd.expect_turns(late);
+    crowd.end_slow();
+  }
 }
 
 /// The requests that other contexts issue while a context waits that comes to `others` busy ones

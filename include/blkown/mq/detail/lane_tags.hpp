@@ -187,14 +187,14 @@ class LaneTags {
     kept_.push_back(request);
   }
   /// Notes that the lane goes to wait for its turn while its context uses this number of tags. If
-  /// that is no more than the lane's part, and no lane in line is without a tag, the count of the
+  /// that is no more than the lane's part, and no lane in line needs a turn, the count of the
   /// lane's turn begins again.
   /// Precondition: the lane is in line, and keeps no tag.
   void wait_with(TagPool<D>& pool, Word used) noexcept {
     if (waiter_.share != nullptr || !line_->is_occupied()) return;
     waiter_.used.set(static_cast<std::uint32_t>(used));
     const bool may_renew = turn_left_ < used && line_->is_within_part(pool.tags(), used);
-    if (may_renew && !line_->has_lane_without_tag(waiter_)) turn_left_ = turn_bios;
+    if (may_renew && line_->begin_again(waiter_)) turn_left_ = turn_bios;
   }
   /// Allocates a tag without regard to the line. Returns none if no tag is available to this lane,
   /// or the disk uses its share.
@@ -306,7 +306,10 @@ class LaneTags {
         if (!has_turn) return idle;
         turn_left_ = turn_bios - 1;
         behind -= draw_more(pool, hw, turn_tags - 1 < behind ? turn_tags - 1 : behind);
-        if (behind == 0) use_ = Use::draws;
+        if (behind == 0) {
+          use_ = Use::draws;
+          waiter_.used.set(0);
+        }
         line_->finish_turn(pool.tags(), hw.tag_queue(), waiter_, tags_for(behind));
         return idle;
       }

@@ -30,9 +30,9 @@
 // meanwhile (LaneTags::keep). A further turn begins the count again. And each lane in line has a
 // part of the tags, which is their number divided by the number of those lanes. A lane that uses no
 // more than its part needs no turn to begin its count again (LaneTags::wait_with), unless a lane in
-// line has no tag. A lane that uses less has the next turn. So each lane in line gets its part as
-// soon as a lane that uses more has issued the bios of its turn. If there are more lanes in line
-// than tags, the part is 0, and turns alone count.
+// line has no tag or has waited long. A lane that uses less, or has waited long, has the next turn.
+// So each lane in line gets its part as soon as a lane that uses more has issued the bios of its
+// turn. If there are more lanes in line than tags, the part is 0, and turns alone count.
 //
 // Guarantees: first come, first served, among the disks that are below their shares, and among the
 // lanes that are below their parts or, if none is, among all; a lane that uses more than its part
@@ -90,11 +90,14 @@ struct TagWaiter {
   std::uint64_t recheck_ns = blkown::detail::never_ns;
   State state = State::outside;  ///< Guarded by the line's mutex.
   std::uint32_t wanted = 1;      ///< The tags of the lane's next turn. Guarded by the line's mutex.
+  /// How often other lanes went on while this one was in line: see TagLine::has_waited_long().
+  /// Guarded by the line's mutex.
+  std::uint32_t passes = 0;
   /// The tags that the lane's turn is for, or 0: the state is not has_turn. Changed with the mutex
   /// held; the lane reads the number without. A turn that the lane does not see yet is posted.
   RelaxedNumber<std::uint32_t> turn_tags{0};
-  /// The tags that the lane's context used when the lane last went to wait, or 0. Written by the
-  /// lane.
+  /// The tags that the lane's context used, of all queues, when the lane last went to wait, or 0.
+  /// Written by the lane.
   RelaxedNumber<std::uint32_t> used{0};
 };
 
@@ -176,15 +179,18 @@ class TagLine {
     return count * admitted_.read() <= tags.depth() - tags.reserved_depth();
   }
 
-  /// Whether another lane is in line whose context uses no tag. All tags may then be in use: those
-  /// of slow requests are no part of a lane in line.
-  [[nodiscard]] bool has_lane_without_tag(const TagWaiter& except) {
+  /// Whether the lane, which uses no more than its part, may begin its turn again: no other lane in
+  /// line is without a tag, or has waited long. All tags may then be in use: those of slow requests
+  /// are no part of a lane in line.
+  [[nodiscard]] bool begin_again(TagWaiter& again) {
     const std::lock_guard lock{mutex_};
     for (const TagWaiter* waiter = first_; waiter != nullptr; waiter = waiter->next) {
-      if (waiter != &except && waiter->state == State::in_line && waiter->used.read() == 0)
-        return true;
+      if (waiter == &again || waiter->state != State::in_line) continue;
+      if (waiter->used.read() == 0 || has_waited_long(*waiter)) return false;
     }
-    return false;
+    note_pass_of(again, nullptr);
+    again.passes = 0;
+    return true;
   }
 
   /// Puts the lane at the end of the line, or, with `first`, at the head: for a lane that got no
@@ -207,8 +213,9 @@ class TagLine {
     }
     occupy(tags, queue);
     const bool may_try = waiter.state == State::in_line && (had_turn || is_next(waiter));
-    // A turn that was not used goes on, and other lanes may have been admitted.
-    if (is_limited && !may_try) advance(tags, queue);
+    // A turn that was not used goes on, other lanes may have been admitted, and a tag that became
+    // free since the lane took its turn has given this lane none.
+    if ((is_limited || first) && !may_try) advance(tags, queue);
     return may_try;
   }
 
@@ -275,6 +282,7 @@ class TagLine {
  private:
   static constexpr std::uint8_t occupied = 1;
   static constexpr std::uint8_t divided = 2;
+  static constexpr std::uint32_t max_passes = 8;
 
   void link(TagWaiter& waiter, bool first) {
     if (first_ == nullptr) {
@@ -301,6 +309,7 @@ class TagLine {
   /// The lane waits for a free tag.
   void admit(TagWaiter& waiter) {
     waiter.state = State::in_line;
+    waiter.passes = 0;
     admitted_.set(admitted_.read() + 1);
     if (waiter.share != nullptr) ++waiter.share->promised;
   }
@@ -337,9 +346,20 @@ class TagLine {
     }
   }
 
-  /// The lane that gets the next turn: the first one that uses less than its part of the tags, or
-  /// else the first one. The lanes before it whose disks have reached their shares since they were
-  /// admitted wait again.
+  /// Whether the lane is next whatever it uses. The tags of a lane may be those of slow requests,
+  /// or of other queues.
+  [[nodiscard]] static bool has_waited_long(const TagWaiter& waiter) noexcept {
+    return waiter.passes >= max_passes;
+  }
+  /// Notes for the lanes in line before `end` that this one goes on.
+  void note_pass_of(const TagWaiter& lane, const TagWaiter* end) noexcept {
+    for (TagWaiter* waiter = first_; waiter != end; waiter = waiter->next) {
+      if (waiter != &lane && waiter->state == State::in_line) ++waiter->passes;
+    }
+  }
+  /// The lane that gets the next turn: the first one that uses less than its part of the tags or
+  /// has waited long, or else the first one. The lanes before it whose disks have reached their
+  /// shares since they were admitted wait again.
   [[nodiscard]] TagWaiter* next_in_line(const TagSet<R>& tags) {
     const bool are_parts_empty = !is_within_part(tags, 1);  // more lanes than tags
     TagWaiter* first = nullptr;
@@ -347,7 +367,10 @@ class TagLine {
       if (waiter->state != State::in_line) continue;
       TagShare* const share = waiter->share;
       if (share == nullptr) {
-        if (are_parts_empty || is_within_part(tags, waiter->used.read() + 1)) return waiter;
+        if (are_parts_empty || has_waited_long(*waiter) ||
+            is_within_part(tags, waiter->used.read() + 1)) {
+          return waiter;
+        }
         if (first == nullptr) first = waiter;
         continue;
       }
@@ -385,6 +408,7 @@ class TagLine {
   }
   /// Precondition: the lane is in line.
   void give_turn(TagWaiter& waiter) {
+    note_pass_of(waiter, &waiter);
     unlink(waiter);
     admitted_.set(admitted_.read() - 1);
     // The line stays occupied until the turn is used, so that no lane outside takes the tag.
