@@ -4,7 +4,8 @@
 //
 //   issue      maps the memory, builds the command, publishes the I/O, and writes the command into
 //              the ring. The last command of a batch rings the doorbell.
-//   refusal    a full ring refuses the publication. The I/O is unmapped and rejected as busy.
+//   refusal    a full ring refuses the publication. The I/O is unmapped and rejected as busy. If no
+//              completion is left that could report a free place, the controller is reset.
 //   complete   the interrupt, or the poll, looks the command id up. The submitting context unmaps
 //              with the completion as the proof, and ends the I/O or issues it again.
 //   quarantine memory that the backend does not unmap stays with the I/O, whose end waits for the
@@ -146,7 +147,10 @@ class IoPath {
     std::unique_lock lock{queue.submission};
     auto published = queue.pair.publish(std::move(claim), entry);
     if (published.has_value() && is_last) queue.pair.ring_doorbell();
+    const bool is_stuck = !published.has_value() && queue.pair.is_stuck();
     lock.unlock();
+    // Nothing is in flight that could end or time out, so no other step begins a reset.
+    if (is_stuck) self().reset();
     // Without a Claim in the error, a forged completion has claimed the I/O before the refusal.
     if (published.has_value() || !published.error().claim.has_value()) return Answer::accepted();
     // The publication was made, though refused: the memory is mapped for it, so that its Claim is
@@ -253,6 +257,7 @@ class IoPath {
     const std::span values{ids.data(), entries.size()};
     const auto keep_status = [&](std::size_t index, const Claim<Rq>& claim) {
       claim.data().driver_data.status = entries[index].status();
+      lookup.data.queue->pair.note_found();
     };
     // A late, repeated or forged id is counted by the disk.
     if (caller == Caller::hook) return lookup.complete_each_local(values, keep_status);

@@ -13,12 +13,14 @@
 //   reset    After the controller has stopped, reset() empties both rings.
 //
 // One context at a time submits, and one takes completions, for example an interrupt handler that
-// preempts the submitter. The two share two ring indexes, each with one writer. Nothing here locks,
-// waits or allocates, so that the class fits a kernel: the caller brings the memory and the locks.
+// preempts the submitter. The two share two ring indexes and a count, each with one writer. Nothing
+// here locks, waits or allocates, so that the class fits a kernel: the caller brings the memory and
+// the locks.
 //
 // Nothing that a controller writes is trusted. An entry of another submission queue is counted and
-// dropped. A reported head that is not between the last one and the doorbell's tail is ignored. One
-// poll() takes at most as many entries as the ring has.
+// dropped. A reported head that is not between the last one and the doorbell's tail is ignored. If
+// no completion is left to report the true head of a full ring, is_stuck() says that only a reset
+// helps. One poll() takes at most as many entries as the ring has.
 
 #ifndef EXAMPLES_NVME_QUEUE_PAIR_HPP
 #define EXAMPLES_NVME_QUEUE_PAIR_HPP
@@ -95,10 +97,25 @@ class QueuePair {
   /// command's doorbell was rung.
   template <class Handle>
   [[nodiscard]] auto publish(Handle handle, SubmissionEntry entry) noexcept {
-    return std::move(handle).publish([&](const blkown::Cookie& cookie) {
+    auto outcome = std::move(handle).publish([&](const blkown::Cookie& cookie) {
       entry.command_id = static_cast<std::uint16_t>(cookie.value);
       return submit(entry);
     });
+    // Without a Claim in the error, a lookup has found the I/O, and note_found() counts it.
+    if (outcome.has_value() || !outcome.error().claim.has_value()) ++published_;
+    return outcome;
+  }
+
+  /// Whether the ring stays full until reset(): no place is free, and the completion of each
+  /// published I/O was found, so that no completion is left that could report a free place. The
+  /// controller has reported a wrong head, or a forged completion was found before the genuine one.
+  /// The driver resets the controller then.
+  /// Precondition: note_found() is called for each I/O that is found.
+  /// Context: the submitting one.
+  [[nodiscard]] bool is_stuck() const noexcept {
+    // Loaded before the head: the heads that came with these completions are stored before.
+    if (blkown::dma::load_acquire(found_) != published_) return false;
+    return following(tail_, config_.submission_entries) == blkown::dma::load_acquire(fetched_);
   }
 
   /// Writes a command into the ring.
@@ -160,6 +177,10 @@ class QueuePair {
     return passed;
   }
 
+  /// Counts a published I/O that a lookup has found, for is_stuck().
+  /// Context: the completing one, also within poll().
+  void note_found() noexcept { blkown::dma::store_release(found_, found_ + 1); }
+
   /// Whether poll() would find an entry.
   /// Context: the completing one, interrupts included.
   [[nodiscard]] bool has_completion() const noexcept {
@@ -178,9 +199,10 @@ class QueuePair {
   void reset() noexcept {
     std::memset(config_.completions.data, 0,
                 std::size_t{config_.completion_entries} * sizeof(CompletionEntry));
-    tail_ = completed_ = 0;
+    tail_ = completed_ = published_ = 0;
     blkown::dma::store_release(fetched_, std::uint32_t{0});
     blkown::dma::store_release(rung_, std::uint32_t{0});
+    blkown::dma::store_release(found_, std::uint32_t{0});
     phase_ = true;
   }
 
@@ -227,9 +249,11 @@ class QueuePair {
   // Of the submitting context.
   std::uint32_t tail_ = 0;
   std::uint32_t rung_ = 0;  // the last doorbell's tail, which the completing context reads
+  std::uint32_t published_ = 0;
   // Of the completing context.
   std::uint32_t completed_ = 0;
   std::uint32_t fetched_ = 0;  // the submission queue's head, which the submitting context reads
+  std::uint32_t found_ = 0;    // of the published ones; the submitting context reads it
   std::uint32_t foreign_ = 0;
   bool phase_ = true;
 };

@@ -161,15 +161,16 @@ class Driver {
   }
 
  protected:
-  /// A call of the driver. The outermost one resets the controller if memory could not be unmapped:
-  /// an interrupt may run while another call maps memory.
+  /// A call of the driver. The outermost one resets the controller if memory could not be unmapped
+  /// or a ring is stuck: an interrupt may run while another call maps memory.
   class Call {
    public:
     explicit Call(Driver& driver) : driver_{driver} { ++driver_.calls_; }
     Call(const Call&) = delete;
     Call& operator=(const Call&) = delete;
     ~Call() {
-      if (--driver_.calls_ == 0 && driver_.is_quarantined_) driver_.reset();
+      const bool is_due = driver_.is_quarantined_ || driver_.is_ring_stuck_;
+      if (--driver_.calls_ == 0 && is_due) driver_.reset();
     }
 
    private:
@@ -190,6 +191,7 @@ class Driver {
     Pair& pair = pair_of(claim.queue());
     auto issued = pair.publish(std::move(claim), entry);
     if (issued.has_value()) return pair.ring_doorbell();
+    if (pair.is_stuck()) is_ring_stuck_ = true;
     // A forged completion may have claimed the I/O before the refusal.
     if (issued.error().claim.has_value()) refused(*std::move(issued.error().claim));
   }
@@ -258,6 +260,7 @@ class Driver {
   virtual void complete(QueueIndex queue, const nvme::CompletionEntry& entry) {
     auto claim = host_.claim(queue, entry.command_id);
     if (!claim.has_value()) return;  // late, duplicated or forged; the host has counted it
+    pair_of(queue).note_found();
     unmap(*claim, *dma::EndProof::of(*claim));
     finish(*std::move(claim), entry);
   }
@@ -400,6 +403,7 @@ class Driver {
   /// Enables the controller and creates the queues, which the adversary may prevent some times.
   void start() {
     is_resetting_ = true;
+    is_ring_stuck_ = false;
     for (unsigned tries = 0; !try_start(); ++tries) {
       if (tries == max_starts) std::abort();
       give_up_admin(disable());
@@ -479,6 +483,7 @@ class Driver {
   std::optional<nvme::CompletionEntry> results_[admin_depth];
   unsigned calls_ = 0;           // nested
   bool is_quarantined_ = false;  // memory of an I/O stays mapped
+  bool is_ring_stuck_ = false;   // no completion is left that could report a free place
 };
 
 }  // namespace nvme_ring

@@ -497,6 +497,22 @@ TEST(NvmeDriver, AFullRingRefusesRequestsUntilThereIsRoom) {
   EXPECT_TRUE(machine.shut_down());
 }
 
+// Goal: a controller that reports a wrong head with its last completion has a ring that looks full
+// for good, while nothing is in flight that could time out.
+TEST(NvmeDriver, AControllerWhoseFullRingHasNoCompletionToComeIsReset) {
+  MachineConfig config;
+  config.controller.max_queue_entries = 2;  // one command at a time
+  config.faults = {{FaultKind::wrong_sq_head, 20}};
+  Machine machine{config};
+  ASSERT_TRUE(machine.start());
+  const Verifiers verifiers = make_verifiers(machine, 8);
+  ASSERT_TRUE(machine.runtime.run_until_idle(1'000'000));
+  EXPECT_EQ(machine.faults.struck().size(), 1U);
+  EXPECT_EQ(machine.driver->resets(), 1U);
+  expect_verified(verifiers);
+  EXPECT_TRUE(machine.shut_down());
+}
+
 TEST(NvmeDriver, AFatalControllerIsResetAndAllIoGoesOn) {
   MachineConfig config;
   config.faults = {{FaultKind::reset, 20}};

@@ -7,6 +7,8 @@
 #include <blkown/nvme/completion_entry.hpp>
 #include <blkown/nvme/submission_entry.hpp>
 #include <cstdint>
+#include <expected>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -61,6 +63,7 @@ class NvmeQueuePair : public testing::Test {
     return pair.poll([&](const CompletionEntry& entry) {
       auto claim = driver.set.claim(QueueIndex{0}, entry.command_id.get());
       if (!claim.has_value()) return refusals.push_back(claim.error().reason);
+      pair.note_found();
       std::move(*claim).end_ok();
     });
   }
@@ -170,6 +173,74 @@ TEST_F(NvmeQueuePair, AForgedHeadIsIgnored) {
     controller.post(entry->command_id.get());
     EXPECT_EQ(poll(), 1U);
   }
+}
+
+// Such a ring has no event from which the driver could learn this.
+TEST_F(NvmeQueuePair, AFullRingWithoutACompletionToComeIsStuck) {
+  for (const std::uint32_t tag : {0U, 1U, 2U}) submit(tag);
+  EXPECT_FALSE(publish(3));  // not counted
+  for (std::uint32_t tag = 0; tag != 3; ++tag) {
+    EXPECT_FALSE(pair.is_stuck()) << "a completion is to come";
+    controller.post(controller.fetch()->command_id.get(), 0, entries, queue_id);
+    EXPECT_EQ(poll(), 1U);
+  }
+  EXPECT_TRUE(pair.is_stuck());
+  EXPECT_FALSE(publish(3));
+  EXPECT_TRUE(pair.is_stuck());
+  // A late report of the head.
+  controller.post(0xFFF);
+  EXPECT_EQ(poll(), 1U);
+  EXPECT_FALSE(pair.is_stuck());
+  submit(3);
+  serve();
+  EXPECT_EQ(poll(), 1U);
+  EXPECT_FALSE(pair.is_stuck()) << "an empty ring";
+}
+
+/// A handle whose I/O a forged completion finds before the publication is refused.
+struct ForgedMeanwhile {
+  struct Error {
+    std::optional<int> claim;
+  };
+
+  QueuePair<ScriptedController>& pair;
+
+  template <class Issue>
+  [[nodiscard]] std::expected<void, Error> publish(Issue issue) && {
+    if (issue(blkown::Cookie{}).has_value()) return {};
+    pair.note_found();
+    return std::unexpected(Error{});
+  }
+};
+
+TEST_F(NvmeQueuePair, AnIoThatWasFoundBeforeItsRefusalIsCountedAsPublished) {
+  for (const std::uint32_t tag : {0U, 1U, 2U}) submit(tag);
+  EXPECT_FALSE(pair.publish(ForgedMeanwhile{pair}, SubmissionEntry{}).has_value());
+  for (int i = 0; i != 3; ++i) {
+    EXPECT_FALSE(pair.is_stuck()) << "a completion is to come";
+    controller.post(controller.fetch()->command_id.get(), 0, entries, queue_id);
+    EXPECT_EQ(poll(), 1U);
+  }
+  EXPECT_TRUE(pair.is_stuck());
+}
+
+// An I/O that was in flight at the reset is not found later.
+TEST_F(NvmeQueuePair, ARingIsStuckAlsoAfterAReset) {
+  submit(3);
+  submit(4);
+  serve();
+  EXPECT_EQ(poll(), 1U);
+  controller.restart();
+  pair.reset();
+  for (const std::uint32_t tag : {0U, 1U, 2U}) submit(tag);
+  for (int i = 0; i != 3; ++i) {
+    EXPECT_FALSE(pair.is_stuck()) << "a completion is to come";
+    controller.post(controller.fetch()->command_id.get(), 0, entries, queue_id);
+    EXPECT_EQ(poll(), 1U);
+  }
+  EXPECT_TRUE(pair.is_stuck());
+  auto left = driver.set.claim_any_generation(QueueIndex{0}, blkown::Tag{4});
+  std::move(left.value()).end(blkown::Status::aborted);
 }
 
 TEST_F(NvmeQueuePair, AnEntryOfAnotherSubmissionQueueIsCountedAndDropped) {

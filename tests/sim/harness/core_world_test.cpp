@@ -403,6 +403,42 @@ TEST(CoreWorld, ShortRingsOfSomeSeedsRefuseIos) {
   EXPECT_GT(refusals[4], 10);
 }
 
+/// Counts the resets that are asked for.
+class CountedResets : public RingDriver {
+ public:
+  CountedResets(sim::NvmeHost<RingDriver>& host, int& count) : RingDriver{host}, count_{count} {}
+  void reset() override {
+    ++count_;
+    RingDriver::reset();
+  }
+
+ private:
+  int& count_;
+};
+
+// Goal: a ring that looks full for good does not make the rest of a run fail.
+TEST(CoreWorld, AWrongHeadWithTheLastCompletionOfAFullRingIsMendedByAReset) {
+  WorldConfig config = config_of(4);
+  config.queue_count = 1;
+  config.depth = 2;
+  config.reserved_depth = 0;
+  ASSERT_EQ(config.max_queue_entries(), 2U) << "one command at a time";
+  config.is_scripted = true;
+  const auto run_with = [&config](int& resets) {
+    World world{config, [&](sim::NvmeHost<RingDriver>& host) {
+                  return std::make_unique<CountedResets>(host, resets);
+                }};
+    EXPECT_TRUE(world.run()) << world.finding().what;
+    return world.ended_ok();
+  };
+  int resets = 0;
+  const std::uint64_t ok_count = run_with(resets);
+  EXPECT_EQ(resets, 0);
+  config.script = {{sim::FaultKind::wrong_sq_head, 20}};
+  EXPECT_GT(run_with(resets), ok_count * 9 / 10);
+  EXPECT_EQ(resets, 1);
+}
+
 // --- several disks -------------------------------------------------------------------------------
 
 [[nodiscard]] WorldConfig three_disks(std::uint64_t seed) {
