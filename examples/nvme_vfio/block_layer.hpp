@@ -193,6 +193,8 @@ class Batch {
 
   /// The end of a bio uses its memory for something else, at once.
   void use_again_at_end() noexcept { use_again_ = true; }
+  /// The number of bios whose memory had no untouched piece when the end used it again.
+  [[nodiscard]] std::size_t written_at_end() const noexcept { return written_.load(); }
   void fill(std::uint64_t seed) {
     for (Part& part : parts_) fill_pattern(part.memory, ++seed);
   }
@@ -222,7 +224,13 @@ class Batch {
   static void on_end(void* self, mq::Bio& bio) {
     auto& batch = *static_cast<Batch*>(self);
     for (Part& part : batch.parts_) {
-      if (batch.use_again_ && part.bio.get() == &bio) std::ranges::fill(part.memory, used_again);
+      if (!batch.use_again_ || part.bio.get() != &bio) continue;
+      if (std::ranges::none_of(part.pieces, [](const blkown::Segment& piece) {
+            return all_are({piece.data, piece.length_bytes}, untouched);
+          })) {
+        batch.written_.fetch_add(1);
+      }
+      std::ranges::fill(part.memory, used_again);
     }
     if (batch.left_.fetch_sub(1) == 1) batch.done_->set();
   }
@@ -237,6 +245,7 @@ class Batch {
   Namespace where_;
   std::vector<Part> parts_;
   bool use_again_ = false;
+  std::atomic<std::size_t> written_{0};
   std::atomic<std::size_t> left_{0};
   std::optional<mq::Event> done_;
 };
@@ -376,6 +385,9 @@ inline std::string unplugged(Machine& machine) {
     in_flight.wait();
     expect(in_flight.count_of(Status::offline) == Disks::contexts,
            "a read in flight does not end with offline");
+    // Nothing but the reset lets these reads go. A controller that goes on leaves them waiting.
+    expect(in_flight.written_at_end() == Disks::contexts,
+           "the controller was not reset: its reads still wait");
     std::this_thread::sleep_for(late_write);
     expect(in_flight.is_filled_with(used_again),
            "the controller wrote to memory after a read's end");

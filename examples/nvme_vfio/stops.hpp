@@ -69,6 +69,9 @@ std::string stopped_in_flight(Machine& machine, bool is_working, Stop stop) {
   }
   const dma::EndProof proof = stop();
   const std::size_t vanished = burst.untouched_count();
+  // Nothing but a stop lets these reads go. A controller that goes on leaves them waiting for
+  // longer than anything here looks for a late write.
+  expect(!is_working || vanished == 0, "the controller was not stopped: its reads still wait");
   const std::size_t in_flight = Burst::count + (is_working ? 1 : 0);
   expect(machine.give_up(proof) == in_flight && burst.ended_with(Status::aborted) == Burst::count,
          "the stop's proof does not end the reads");
