@@ -3,7 +3,8 @@
 // nvme_vfio: the NVMe driver of examples/nvme on a controller that this project has not written, in
 // user space through VFIO, behind an IOMMU. tests/real runs it in a guest on QEMU's controller.
 //
-// Each scenario prints one line with what it shows. The exit status is 0 if all of them show it.
+// Each scenario prints a line when it begins, and one with what it shows. The exit status is 0 if
+// all of them show it.
 //
 // A reading order: nvme_vfio/queue.hpp is the driver's I/O path. nvme_vfio/machine.hpp starts and
 // stops the controller. The scenarios are in transfers.hpp, unmapped.hpp, stops.hpp and forged.hpp.
@@ -77,6 +78,8 @@ struct Result {
 
 /// Runs the scenario. Returns whether it shows what it is there for.
 [[nodiscard]] bool run(const Scenario& scenario, Machine& machine) {
+  // If the machine is silent for so long that it is ended, this line says where.
+  std::printf("begins  %s\n", scenario.name);
   const auto begin = Clock::now();
   const Result result = run_and_restart(scenario, machine);
   const auto took = std::chrono::duration_cast<milliseconds>(Clock::now() - begin);

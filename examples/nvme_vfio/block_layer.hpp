@@ -67,7 +67,7 @@ class InterruptThread {
 class Disks {
  public:
   static constexpr std::uint32_t contexts = 2;
-  static constexpr std::uint32_t unreached_timeout_ms = 120'000;
+  static constexpr std::uint32_t unreached_timeout_ms = 60'000;
 
   /// The time limit of an I/O of `stuck` and `hopeless`. The other disks have one that no I/O
   /// reaches.

@@ -59,7 +59,7 @@ enum Namespace : std::uint32_t {
 inline constexpr std::uint64_t failing_block = 2048;
 inline constexpr std::uint64_t gate_block = 131071;  // of `slow`
 /// The time limit of an admin command. No scenario is about it, however busy the machine is.
-inline constexpr std::uint32_t admin_timeout_ms = 120'000;
+inline constexpr std::uint32_t admin_timeout_ms = 60'000;
 
 /// How the driver waits, and takes the controller off memory if it does not stop.
 class Platform {

@@ -54,7 +54,7 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 /// How long something is awaited that the controller does. Then it is taken not to do it.
-inline constexpr milliseconds patience{120'000};
+inline constexpr milliseconds patience{60'000};
 
 /// An I/O as its submitter sees it. Kept until it has ended.
 struct Io {
