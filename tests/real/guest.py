@@ -10,7 +10,7 @@ Its lines are printed as they come. The exit status is that of the program, or 1
 guest, which is named in one line.
 
 FOLDER (build/real) keeps the unpacked kernel, the disks, the sockets, and console.log: everything
-that the guest has printed.
+that the guest has printed. That of the Nth boot is in console.log.N if the kernel was booted again.
 """
 import argparse
 import pathlib
@@ -212,11 +212,15 @@ def boot(folder, command, limit_seconds):
     breakpoint was one with which the kernel patches its code, and no longer in memory. Probably a processor
     of QEMU had translated that code while the other one patched it."""
     (folder / 'command').write_text(shlex.join(command) + '\n')
+    for boots in range(1, MAX_BOOTS):
+        (folder / f'console.log.{boots}').unlink(missing_ok=True)
     for boots in range(1, MAX_BOOTS + 1):
         console, watch, said = run_once(folder, command, limit_seconds)
-        if not console.is_stale or boots == MAX_BOOTS:
+        # A kernel that lived on has run the program, whose status counts.
+        if not console.is_stale or console.status is not None or boots == MAX_BOOTS:
             break
-        print(f'{MARK} a stale breakpoint while the kernel boots; again', flush=True)
+        kept = (folder / 'console.log').rename(folder / f'console.log.{boots}')
+        print(f'{MARK} a stale breakpoint while the kernel boots, see {kept}; again', flush=True)
     if watch.expired:
         raise GuestError(f'silent for {limit_seconds} s; its last line: {console.last}')
     if console.error is not None:
