@@ -6,20 +6,32 @@
 folder=$1
 sockets=$2
 
+# await_lines PATTERN FILE: waits until the target has printed a line for each of its disks. Ends the script
+# if the target has ended.
+await_lines() {
+  until [ "$(grep -c "$1" "$2")" = 3 ]; do
+    if ! kill -0 "$pid" 2>/dev/null; then
+      echo "the target has ended, without three lines with $1:" >&2
+      cat "$folder/target.err" >&2
+      exit 1
+    fi
+    sleep 0.1
+  done
+}
 serve() {
   : >"$folder/target.out"
   "$folder/vhost_user_blk" "$sockets/ext4=file:$folder/ext4.img" "$sockets/slow=file:$folder/fuse/disk" \
     "$sockets/late=memory:16m,delay-ms=20000" >"$folder/target.out" 2>"$folder/target.err" &
   pid=$!
   # Before that, SIGUSR1 would end it.
-  until [ "$(grep -c '^listening' "$folder/target.out")" = 3 ]; do sleep 0.1; done
+  await_lines '^listening' "$folder/target.out"
 }
 # is_busy: QEMU is connected to all disks, and the target has requests in flight. The report of each disk
 # ends with the number in flight.
 is_busy() {
   : >"$folder/target.err"
   kill -USR1 "$pid"
-  until [ "$(grep -c '^in flight' "$folder/target.err")" = 3 ]; do sleep 0.1; done
+  await_lines '^in flight' "$folder/target.err"
   [ "$(grep -c '^front ends: 1' "$folder/target.err")" = 3 ] &&
     grep -q '^in flight: [1-9]' "$folder/target.err"
 }
