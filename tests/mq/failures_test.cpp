@@ -6,7 +6,6 @@
 
 #include <gtest/gtest.h>
 
-#include <blkown/mq/thread_runtime.hpp>
 #include <optional>
 #include <vector>
 

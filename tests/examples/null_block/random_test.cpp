@@ -9,7 +9,6 @@
 #include <array>
 #include <atomic>
 #include <blkown/mq/mq.hpp>
-#include <blkown/mq/thread_runtime.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
