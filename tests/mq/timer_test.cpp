@@ -53,6 +53,15 @@ struct Device {
     auto cache = tags->tag_cache(blkown::QueueIndex{0}, 0);
     return std::move(*tags->allocate(blkown::QueueIndex{0}, cache)).start();
   }
+  /// Waits until `count` requests have ended, at most 20 seconds.
+  [[nodiscard]] bool ends(int count) const {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds{20};
+    while (ended.load() != count) {
+      if (std::chrono::steady_clock::now() > end) return false;
+      std::this_thread::yield();
+    }
+    return true;
+  }
   std::optional<Tags> tags;
   std::atomic<int> ended{0};
   Status last = Status::ok;
@@ -304,10 +313,15 @@ TEST(Alarm, RearmedWithoutDelayDoesNotDelayWork) {
 }
 
 // Goal: either the expiry or a cancel() on another thread gets the handle.
+// Method: in two of 32 rounds the outcome is certain: the timer expires in an hour, or the test
+// waits for the expiry. In the others both may win, but on a busy machine one may win all of these.
 TEST(Timer, OfExpiryAndCancelOneGetsTheHandle) {
+  enum Round { cancel_wins, expiry_wins, any_wins };
+  constexpr std::uint64_t hour_ns = 3'600'000'000'000;
+  constexpr std::uint64_t max_step_ns = 10'000'000;
   Device device;
   mq::ThreadRuntime runtime{1};
-  const int rounds = static_cast<int>(stress::scaled(3000, 500));
+  const int rounds = static_cast<int>(stress::scaled(3000, 500)) + 32;
   std::atomic<int> fired{0};
   int cancelled = 0;
   mq::Timer<Owned> timer{[](void* count, Owned&& owned) {
@@ -315,33 +329,37 @@ TEST(Timer, OfExpiryAndCancelOneGetsTheHandle) {
                            static_cast<std::atomic<int>*>(count)->fetch_add(1);
                          },
                          &fired};
-  // Adjusts the delay so that either may win. On a busy machine one of them may win all the rounds:
-  // each goes on until both have won.
+  // Adjusts the delay so that either may win.
   std::uint64_t delay_ns = 0;
   std::uint64_t step_ns = 1000;
-  constexpr std::uint64_t max_step_ns = 1'000'000'000;
   bool was_cancelled = false;
-  int i = 0;
-  for (; i < rounds || cancelled == 0 || fired.load() == 0; ++i) {
-    timer.arm(runtime.context(0), delay_ns, device.start());
+  for (int i = 0; i != rounds; ++i) {
+    const Round round = i % 32 < 2 ? static_cast<Round>(i % 32) : any_wins;
+    timer.arm(runtime.context(0), std::array{hour_ns, std::uint64_t{0}, delay_ns}[round],
+              device.start());
+    if (round == expiry_wins) ASSERT_TRUE(device.ends(i + 1)) << "a timer that none cancels";
     // Without a yield, which takes milliseconds on a busy machine.
     const std::uint64_t until_ns = runtime.now_ns() + 20'000;
     while (runtime.now_ns() < until_ns) {
     }
     auto owned = timer.cancel();
-    // The same again: far from the delay with which either may win.
-    step_ns = owned.has_value() == was_cancelled ? std::min(2 * step_ns, max_step_ns) : 1000;
-    was_cancelled = owned.has_value();
-    if (owned.has_value()) {
+    const bool is_cancelled = owned.has_value();
+    if (is_cancelled) {
       std::move(*owned).end_ok();
       ++cancelled;
-      delay_ns -= std::min(delay_ns, step_ns);
-    } else {
-      delay_ns += step_ns;
     }
-    while (device.ended.load() != i + 1) std::this_thread::yield();
+    if (round != any_wins) ASSERT_EQ(is_cancelled, round == cancel_wins) << "of a certain outcome";
+    ASSERT_TRUE(device.ends(i + 1)) << "the handle is lost";
+    if (round != any_wins) continue;
+    // The same again: far from the delay with which either may win.
+    step_ns = is_cancelled == was_cancelled ? std::min(2 * step_ns, max_step_ns) : 1000;
+    was_cancelled = is_cancelled;
+    delay_ns = is_cancelled ? delay_ns - std::min(delay_ns, step_ns) : delay_ns + step_ns;
   }
-  while (fired.load() + cancelled != i) std::this_thread::yield();
+  runtime.run_on(0, [] {});  // behind the last expiry
+  EXPECT_GT(cancelled, 0);
+  EXPECT_GT(fired.load(), 0);
+  EXPECT_EQ(fired.load() + cancelled, rounds);
 }
 
 // Goal: a timer that fires on one context has given its handle away before another thread can arm
