@@ -181,7 +181,7 @@ class MachineOn {
         registers, device, platform,
         {.io_queues =
              static_cast<std::uint16_t>(config.driver.normal_queues + config.driver.poll_queues),
-         .admin_timeout_ms = is_deterministic ? 500U : 60'000U,
+         .admin_timeout_ms = is_deterministic ? 500U : 20'000U,
          .first_generation = blkown::Generation{7},
          .on_event = [](void* self,
                         blkown::nvme::AsyncEvent event) { of(self).events.push_back(event); },
@@ -263,7 +263,7 @@ class MachineOn {
   /// Threads may stand still for seconds while the driver waits for the controller.
   [[nodiscard]] static sim::NvmeConfig controller_config(const MachineConfig& config) {
     sim::NvmeConfig controller = config.controller;
-    if constexpr (!is_deterministic) controller.ready_timeout_ms = 60'000;
+    if constexpr (!is_deterministic) controller.ready_timeout_ms = 20'000;
     return controller;
   }
   [[nodiscard]] static sim::IommuConfig iommu_config() {

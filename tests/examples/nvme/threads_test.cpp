@@ -45,7 +45,7 @@ using Threads = nvme_test::MachineOn<blkown::mq::ThreadRuntime>;
 
 TEST(NvmeDriverOnThreads, IoIsVerifiedOnSeveralQueues) {
   nvme_test::MachineConfig config;
-  config.timeout_ms = 600'000;
+  config.timeout_ms = 20'000;
   Threads machine{config};
   ASSERT_TRUE(machine.start());
   const auto verifiers = begin(machine);
@@ -158,7 +158,7 @@ class StoppedWaiter {
 
 TEST(NvmeDriverOnThreads, ARemovedDiskLeavesItsLookupsToNoneThatIsRemovedAtTheSameTime) {
   nvme_test::MachineConfig config;
-  config.timeout_ms = 600'000;
+  config.timeout_ms = 20'000;
   Telling machine{config};
   ASSERT_TRUE(machine.start());
   // Disk 0 has the lookups, and disk 1 stays. The last one has contexts of its own: its removal
@@ -235,7 +235,7 @@ class Reads {
 // the gate of the first queue is held.
 TEST(NvmeDriverOnThreads, ANewDiskKeepsItsLookupsWhileTheLastOtherOneIsRemoved) {
   nvme_test::MachineConfig config;
-  config.timeout_ms = 600'000;
+  config.timeout_ms = 20'000;
   Telling machine{config};
   ASSERT_TRUE(machine.start());
   const mq::DiskConfig disk_config = machine.disk(1).config();
