@@ -14,6 +14,8 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <expected>
+#include <future>
 #include <map>
 #include <memory>
 #include <string>
@@ -34,10 +36,14 @@ constexpr std::uint32_t block_bytes = 1'000;
   return {reinterpret_cast<std::uintptr_t>(memory.data), memory.length_bytes};
 }
 
-/// An io_uring between a pipe and a temporary file.
+/// An io_uring between a pipe and a temporary file. After 20 seconds the pipe gets bytes: a command
+/// that should have been cancelled then ends, and its test fails, before its time is over.
 class PipeRing {
  public:
   explicit PipeRing(std::uint32_t depth) : PipeRing{make_pipe(), depth} {}
+  PipeRing(const PipeRing&) = delete;
+  PipeRing& operator=(const PipeRing&) = delete;
+  ~PipeRing() { over_.set_value(); }
 
   /// The device. Without io_uring, checks the error and returns null.
   UringDevice* device() const {
@@ -100,6 +106,12 @@ class PipeRing {
   std::unique_ptr<std::FILE, CloseFile> destination_;
   Buffers buffers_;
   std::expected<std::unique_ptr<UringDevice>, Problem> device_;
+  std::promise<void> over_;
+  // More than a test copies, and less than a pipe holds.
+  std::future<void> late_bytes_ = std::async(std::launch::async, [this, over = over_.get_future()] {
+    if (over.wait_for(std::chrono::seconds{20}) == std::future_status::ready) return;
+    feed(std::string(50'000, '-'));
+  });
 };
 
 TEST(UringCopyDevice, ATimeLimitCancelsAReadThatWaits) {
@@ -181,7 +193,7 @@ TEST(UringCopyDevice, ASourceThatNeverAnswersEndsTheCopy) {
   if (ring.device() == nullptr) return;
   Ledger ledger;
   auto requests = make_requests(ring.buffers(), ledger);
-  Copier copier{*ring.device(), ring.buffers().device(), *requests, ledger, 100'000, 1};
+  Copier copier{*ring.device(), ring.buffers().device(), *requests, ledger, 40'000, 1};
   const auto failure = copier.run([] { return true; });
   ASSERT_TRUE(failure.has_value());
   EXPECT_EQ(failure->cause, Cause::cancelled);
@@ -194,7 +206,7 @@ TEST(UringCopyDevice, AnInterruptedCopyCancelsWaitingCommands) {
   if (ring.device() == nullptr) return;
   Ledger ledger;
   auto requests = make_requests(ring.buffers(), ledger);
-  Copier copier{*ring.device(), ring.buffers().device(), *requests, ledger, 100'000, 0};
+  Copier copier{*ring.device(), ring.buffers().device(), *requests, ledger, 40'000, 0};
   const auto failure = copier.run([] { return false; });
   ASSERT_TRUE(failure.has_value());
   EXPECT_EQ(failure->cause, Cause::interrupted);
