@@ -216,7 +216,7 @@ class Worker {
 
   /// Shuts all connections down, and closes those that are left when the time is over.
   void shut_down() {
-    // The worker may have looked at the clock long before the stop.
+    // A worker that stalled behind its last look at the clock gives the clients their whole time.
     if (!stop_at_ms_) stop_at_ms_ = read_clock_ms() + limits_.stop_ms;
     for (Slot& slot : slots_) {
       if (slot.connection == nullptr) continue;

@@ -43,7 +43,7 @@ struct Reply {
 
 class Peer {
  public:
-  /// Connects to the server. A failed receive gives up after 30 seconds.
+  /// Connects to the server. A failed receive gives up after 20 seconds.
   explicit Peer(Server& server) {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return;
@@ -198,7 +198,7 @@ class Peer {
 
  private:
   void be_patient() const {
-    const timeval patience{.tv_sec = 30, .tv_usec = 0};
+    const timeval patience{.tv_sec = 20, .tv_usec = 0};
     setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
   }
@@ -259,9 +259,9 @@ class HeldStore final : public Store {
     const std::lock_guard lock{mutex_};
     return ids_.size();
   }
-  /// Waits until the device has this many ids. Returns whether it has, after 30 seconds at most.
+  /// Waits until the device has this many ids. Returns whether it has, after 20 seconds or so.
   bool await(std::size_t count) {
-    for (int i = 0; i != 6'000 && held() < count; ++i) {
+    for (int i = 0; i != 4'000 && held() < count; ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds{5});
     }
     return held() >= count;
@@ -325,10 +325,11 @@ class HeldStore final : public Store {
   std::vector<std::uint64_t> ids_;
 };
 
-/// Waits until the condition holds. Returns whether it does, after 30 seconds at most.
+/// Waits until the condition holds. Returns whether it does, after 20 seconds at most.
 template <class Condition>
 [[nodiscard]] bool eventually(Condition condition) {
-  for (int i = 0; i != 6'000; ++i) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds{20};
+  while (std::chrono::steady_clock::now() < end) {
     if (condition()) return true;
     std::this_thread::sleep_for(std::chrono::milliseconds{5});
   }

@@ -636,13 +636,17 @@ TEST_F(NbdServer, AClientHasNoMoreMemoryThanItsLimit) {
   }
 }
 
-/// The clock of a server's limits, which a test moves.
+/// The clock of a server's limits, which a test moves, at once or behind the worker's next look.
 std::atomic<std::uint64_t> test_clock_ms{0};
+std::atomic<std::uint64_t> next_jump_ms{0};
+[[nodiscard]] std::uint64_t read_test_clock() noexcept {
+  return test_clock_ms.fetch_add(next_jump_ms.exchange(0));
+}
 
 TEST_F(NbdServer, AClientThatStandsStillIsClosed) {
   ServerConfig config;
   config.limits.timeout_ms = 100;
-  config.limits.clock_ms = []() noexcept { return test_clock_ms.load(); };
+  config.limits.clock_ms = &read_test_clock;
   start(config);
   const Peer silent{*server_};
   ASSERT_TRUE(silent.receive<nbd::Greeting>().has_value());
@@ -655,11 +659,12 @@ TEST_F(NbdServer, AClientThatStandsStillIsClosed) {
   for (std::uint64_t i = 0; i != 32; ++i) deaf.request(Command::read, i, 0, 1024 * 1024);
   // A client that has nothing to say is none of them.
   const Peer idle = client("memory");
-  EXPECT_TRUE(eventually([this] {
+  ASSERT_TRUE(eventually([this] {
     test_clock_ms += 50;
-    return total(&Counters::timed_out) == 4;
+    return total(&Counters::timed_out) >= 4;
   }));
-  for (const Peer* peer : {&silent, &half_header, &half_write}) EXPECT_TRUE(peer->is_closed());
+  ASSERT_EQ(total(&Counters::timed_out), 4U);
+  for (const Peer* peer : {&silent, &half_header, &half_write}) ASSERT_TRUE(peer->is_closed());
   test_clock_ms += 10'000;
   // Behind the next wait the worker looks at the clock and at its clients, and waits again.
   const std::uint64_t waits = total(&Counters::waits);
@@ -743,6 +748,29 @@ TEST_F(NbdServer, AStopAnswersWhatIsInFlightAndRefusesWhatComes) {
   EXPECT_TRUE(busy.is_closed());
   stopping.wait();
   EXPECT_EQ(total(&Counters::dropped), 0U);
+  EXPECT_EQ(total(&Counters::hung_up), 0U);
+}
+
+// Goal: the time of a stop begins with the stop, even if the worker has stalled since its last look.
+// Method: the worker sleeps until the stop wakes it, and the clock jumps behind its look.
+TEST_F(NbdServer, AWorkerThatStalledBeforeAStopGivesClientsTheirWholeTime) {
+  start({.limits = {.timeout_ms = 0, .stop_ms = 20'000, .clock_ms = &read_test_clock}});
+  Peer idle = client("memory");
+  const Peer busy = client("held");
+  busy.write(0, 0, pattern(4096, 1));
+  ASSERT_TRUE(held_->await(1));
+  next_jump_ms = 60'000;
+  const auto stopping = std::async(std::launch::async, [this] { server_->stop(); });
+  EXPECT_TRUE(idle.is_closed());
+  idle.hang_up();
+  busy.request(Command::read, 1, 0, 512);
+  const auto refused = busy.reply();
+  EXPECT_TRUE(refused.has_value() && refused->error == value(Error::eshutdown));
+  held_->complete_all();
+  EXPECT_TRUE(busy.reply().has_value());
+  busy.request(Command::disconnect, 2, 0, 0);
+  EXPECT_TRUE(busy.is_closed());
+  stopping.wait();
   EXPECT_EQ(total(&Counters::hung_up), 0U);
 }
 
