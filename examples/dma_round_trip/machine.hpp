@@ -201,7 +201,7 @@ class Machine {
     owner_ = *std::move(owner);
     driver_.emplace(*owner_,
                     nvme_driver::DriverConfig{
-                        .normal_queues = config.queues, .depth = config.depth, .max_tries = 1'000});
+                        .normal_queues = config.queues, .depth = config.depth, .max_tries = 100});
     const auto started = driver_->start();
     if (!started.has_value()) return tell(started.error());
     make_disk(runtime, config);
