@@ -39,6 +39,17 @@
 
 namespace null_block {
 
+/// Sends all of a text. Returns false if the peer does not get it.
+[[nodiscard]] inline bool send_text(int fd, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t length = send(fd, text.data(), text.size(), MSG_NOSIGNAL);
+    if (length < 0 && errno == EINTR) continue;
+    if (length < 0) return false;
+    text.remove_prefix(static_cast<std::size_t>(length));
+  }
+  return true;
+}
+
 /// Sends a command to the socket at `path`, and returns the answer.
 /// Errors: the reason in words.
 [[nodiscard]] inline std::expected<std::string, std::string> send_command(const std::string& path,
@@ -52,9 +63,9 @@ namespace null_block {
     return std::unexpected(path + ": " + std::strerror(errno));
   }
   // A peer that refuses the command may close before it has all of it. Its answer is there then.
-  const bool is_sent =
-      send(fd.get(), text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size()) &&
-      shutdown(fd.get(), SHUT_WR) == 0;
+  const bool is_sent = send_text(fd.get(), text);
+  // In any case: a peer that has a part of the command would else wait for the rest of it.
+  const bool is_shut = shutdown(fd.get(), SHUT_WR) == 0;
   std::string answer;
   char buffer[512];
   while (true) {
@@ -63,9 +74,10 @@ namespace null_block {
       answer.append(buffer, static_cast<std::size_t>(length));
       continue;
     }
+    if (length < 0 && errno == EINTR) continue;
     // A peer that has closed without reading all has answered before that.
     const bool is_answered = !answer.empty() && (length == 0 || errno == ECONNRESET);
-    if (is_answered || (length == 0 && is_sent)) return answer;
+    if (is_answered || (length == 0 && is_sent && is_shut)) return answer;
     return std::unexpected(path + ": " + std::strerror(length == 0 ? EPIPE : errno));
   }
 }
@@ -102,6 +114,8 @@ class ControlSocket {
   static constexpr std::size_t max_line_bytes = 4096;
   /// For a whole answer: a client that takes it slowly holds up the others no longer.
   static constexpr std::chrono::milliseconds answer_time{1000};
+  /// Discarded after that time: more than a socket holds by default.
+  static constexpr std::size_t max_late_bytes = std::size_t{1} << 20;
   /// Without descriptors, until the next try to accept a client.
   static constexpr int accept_again_ms = 100;
 
@@ -177,16 +191,20 @@ class ControlSocket {
     }
     return false;
   }
-  /// Reads what is there, and what comes until the client closes, for the time of an answer at
-  /// most.
+  /// Reads what comes until the client closes, for the time of an answer at most, and then what is
+  /// there: a thread that has stalled for that time has read nothing before.
   static void discard_input(int fd) {
     const steady_clock::time_point end = steady_clock::now() + answer_time;
+    std::size_t late_bytes = 0;
     char buffer[4096];
-    do {
+    while (late_bytes < max_late_bytes) {
       const ssize_t length = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT);
-      if (length == 0 || (length < 0 && errno != EAGAIN && errno != EINTR)) return;
-      if (length < 0 && !wait_for(fd, POLLIN, end)) return;
-    } while (steady_clock::now() < end);
+      if (length > 0) {
+        if (steady_clock::now() >= end) late_bytes += static_cast<std::size_t>(length);
+      } else if (length == 0 || (errno != EAGAIN && errno != EINTR) || !wait_for(fd, POLLIN, end)) {
+        return;
+      }
+    }
   }
 
   /// Sends an answer. Returns false if the client is gone, or has not taken all in time.
