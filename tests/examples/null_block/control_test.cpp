@@ -182,13 +182,16 @@ TEST(NullBlockControl, ALineThatIsTooLongIsAnError) {
 // Goal: the reason for which a server does not take all of a command reaches its client.
 TEST(NullBlockControl, ACommandThatIsRefusedBeforeItIsThereIsAnswered) {
   const std::string path = control_path("early");
-  const auto listener = storage::listen_at(path, 1);
+  auto listener = storage::listen_at(path, 1);
   ASSERT_TRUE(listener.has_value()) << listener.error();
-  std::thread server{[&] {
-    pollfd watched{.fd = listener->get(), .events = POLLIN, .revents = 0};
-    while (::poll(&watched, 1, -1) != 1) {
+  // Closes the listener at its end: a client that is not accepted does not wait.
+  std::thread server{[fd = *std::move(listener)] {
+    pollfd watched{.fd = fd.get(), .events = POLLIN, .revents = 0};
+    if (::poll(&watched, 1, 20'000) != 1) {
+      ADD_FAILURE() << "no client";
+      return;
     }
-    const storage::Descriptor client{accept4(listener->get(), nullptr, nullptr, SOCK_CLOEXEC)};
+    const storage::Descriptor client{accept4(fd.get(), nullptr, nullptr, SOCK_CLOEXEC)};
     EXPECT_EQ(send(client.get(), "error: no\n", 10, MSG_NOSIGNAL), 10);
   }};
   // More than a socket holds.
