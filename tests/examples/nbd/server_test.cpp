@@ -751,7 +751,7 @@ TEST_F(NbdServer, AStopAnswersWhatIsInFlightAndRefusesWhatComes) {
   EXPECT_EQ(total(&Counters::hung_up), 0U);
 }
 
-// Goal: the time of a stop begins with the stop, even if the worker has stalled since its last look.
+// Goal: the time of a stop begins with the stop, whenever the worker last looked at the clock.
 // Method: the worker sleeps until the stop wakes it, and the clock jumps behind its look.
 TEST_F(NbdServer, AWorkerThatStalledBeforeAStopGivesClientsTheirWholeTime) {
   start({.limits = {.timeout_ms = 0, .stop_ms = 20'000, .clock_ms = &read_test_clock}});
