@@ -39,15 +39,15 @@
 
 namespace null_block {
 
-/// Sends all of a text. Returns false if the peer does not get it.
-[[nodiscard]] inline bool send_text(int fd, std::string_view text) {
+/// Sends all of a text. Returns 0, or the error with which the rest of the text is not sent.
+[[nodiscard]] inline int send_text(int fd, std::string_view text) {
   while (!text.empty()) {
     const ssize_t length = send(fd, text.data(), text.size(), MSG_NOSIGNAL);
     if (length < 0 && errno == EINTR) continue;
-    if (length < 0) return false;
+    if (length < 0) return errno;
     text.remove_prefix(static_cast<std::size_t>(length));
   }
-  return true;
+  return 0;
 }
 
 /// Sends a command to the socket at `path`, and returns the answer.
@@ -63,9 +63,9 @@ namespace null_block {
     return std::unexpected(path + ": " + std::strerror(errno));
   }
   // A peer that refuses the command may close before it has all of it. Its answer is there then.
-  const bool is_sent = send_text(fd.get(), text);
+  int error = send_text(fd.get(), text);
   // In any case: a peer that has a part of the command would else wait for the rest of it.
-  const bool is_shut = shutdown(fd.get(), SHUT_WR) == 0;
+  if (shutdown(fd.get(), SHUT_WR) != 0 && error == 0) error = errno;
   std::string answer;
   char buffer[512];
   while (true) {
@@ -77,8 +77,8 @@ namespace null_block {
     if (length < 0 && errno == EINTR) continue;
     // A peer that has closed without reading all has answered before that.
     const bool is_answered = !answer.empty() && (length == 0 || errno == ECONNRESET);
-    if (is_answered || (length == 0 && is_sent && is_shut)) return answer;
-    return std::unexpected(path + ": " + std::strerror(length == 0 ? EPIPE : errno));
+    if (is_answered || (length == 0 && error == 0)) return answer;
+    return std::unexpected(path + ": " + std::strerror(length == 0 ? error : errno));
   }
 }
 
