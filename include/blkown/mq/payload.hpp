@@ -167,7 +167,8 @@ class Payload {
   [[nodiscard]] HwQueue<D>& hw_queue() const noexcept { return *state_.hw_queue; }
 
   /// Reports the first sector that a zone_append has written, for Bio::written_sector.
-  /// Precondition: the driver has not ended the request.
+  /// Precondition: the driver has not ended the request. A report through a reference that the
+  /// driver kept after the end writes into the submitter's bio.
   /// Effects: a requeue discards the report. Without a report, Bio::written_sector is the target.
   /// Other operations ignore the report.
   void set_written_sector(std::uint64_t sector) noexcept { state_.set_written_sector(sector); }

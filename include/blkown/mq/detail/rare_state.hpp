@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// RareState: what the block layer keeps of a request that is no plain read or write.
+// RareState: what the block layer keeps of a request that is no plain read or write, or whose
+// sector the driver has set.
 
 #ifndef BLKOWN_MQ_DETAIL_RARE_STATE_HPP
 #define BLKOWN_MQ_DETAIL_RARE_STATE_HPP
@@ -22,8 +23,9 @@ class Payload;
 
 namespace detail {
 
-/// The part of a request's state that a read or a write of one request does not use. It lies beside
-/// the requests, not in them, because processors also fetch the lines between those that are used.
+/// The part of a request's state that a read or a write of one request does not use, unless the
+/// driver sets its sector. It lies beside the requests, not in them, because processors also fetch
+/// the lines between those that are used.
 /// Synchronization: that of the request. Its holder has the use of it.
 template <class D>
 struct RareState {
