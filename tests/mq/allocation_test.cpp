@@ -156,7 +156,7 @@ TEST(Allocation, APoolWithoutMemoryIsAnError) {
     EXPECT_EQ(pool.error().reason, blkown::TagSetReason::out_of_memory);
     of_pool += pool.error().limit == sizeof(mq::TagPool<Driver>) ? 1 : 0;
   }
-  EXPECT_EQ(of_pool, 4U) << "the pool, its lines, their rare states and its watches";
+  EXPECT_EQ(of_pool, 4U) << "the pool, its lines, the requests' rare states and its watches";
 }
 
 TEST(Allocation, ADiskWithoutMemoryIsAnError) {

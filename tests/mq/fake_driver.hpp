@@ -241,6 +241,14 @@ struct Bench {
     return run([&](mq::Control& control) { disk->set_queue_count(control, count); });
   }
 
+  /// Advances the clock in steps of 1 ms, and runs the contexts after each step.
+  void pass_ms(unsigned ms) {
+    for (; ms != 0; --ms) {
+      clock.pass_ms(1);
+      runtime.run();
+    }
+  }
+
   mq::Context& context(std::uint32_t index = 0) { return runtime.context(index); }
   typename D::QueueData& data() { return disk->queue_data(); }
 
@@ -278,6 +286,18 @@ struct PrivateEnd {
   int number = 0;
   blkown::Status status = blkown::Status::ok;
 };
+
+/// Executes a private request with a number and, unless `timeout_ms` is 0, a timeout of its own.
+/// Returns false if no tag is free.
+[[nodiscard]] inline bool execute_private(Bench<>& bench, std::uint32_t context, int number,
+                                          PrivateEnd& end, std::uint32_t timeout_ms = 0) {
+  auto idle = bench.disk->allocate_private(bench.context(context), mq::Op::driver_in, false);
+  if (!idle.has_value()) return false;
+  idle->data().driver_data.number = number;
+  bench.disk->execute_private(bench.context(context), *std::move(idle), {&PrivateEnd::on_end, &end},
+                              timeout_ms);
+  return true;
+}
 
 /// Memory filled with a pattern that the seed selects.
 inline std::vector<std::byte> pattern(std::size_t length_bytes, unsigned seed) {

@@ -81,6 +81,29 @@ TEST(Remap, ARequeueBringsTheSectorBack) {
   }
 }
 
+// Goal: a zone append whose place the driver does not report has its target as its written sector,
+// also after a requeue of the mapped request.
+TEST(Remap, ARequeuedZoneAppendWithoutAReportIsAtItsTarget) {
+  using Answers = fake::Driver::Mode;
+  for (const bool starts_first : {false, true}) {
+    fake::Bench<Partition> bench{{.capacity_sectors = 4096,
+                                  .limits = {.max_zone_append_sectors = 16},
+                                  .zoned = true,
+                                  .zone_sectors = 64}};
+    bench.driver.starts_first = starts_first;
+    bench.driver.next = {starts_first ? Answers::busy : Answers::requeue};
+    std::vector<std::byte> memory(512);
+    const std::vector<blkown::Segment> parts{fake::whole(memory)};
+    mq::Bio append = mq::Bio::zone_append(128, parts, {});
+    bench.disk->submit(bench.context(), append);
+    bench.clock.pass_ms(10);
+    bench.runtime.run();
+    EXPECT_EQ(append.status(), Status::ok);
+    EXPECT_EQ(sectors_of(bench.driver.seen), (std::vector<std::uint64_t>{640, 640}));
+    EXPECT_EQ(append.written_sector(), 128U);
+  }
+}
+
 // Goal: each part of a bio is mapped from its own sector, and the next I/O with the tag from its
 // bio's, also if nothing brought the sector back.
 TEST(Remap, EachPartAndEachIoWithATagBeginsWithItsOwnSector) {

@@ -561,6 +561,44 @@ TEST(Reset, ARequestThatMovedGetsATagOfTheRequestsBehindIt) {
   }
 }
 
+// Goal: each of two private requests that exchange their tags takes its callback, its data and its
+// timeout along.
+// Method: those that moved have timeouts of their own, and those behind them do not.
+TEST(Reset, PrivateRequestsThatExchangeTheirTagsKeepTheirCallbacksAndTimeouts) {
+  Bench bench{{.capacity_sectors = 1024,
+               .normal_queues = 2,
+               .max_normal_queues = 2,
+               .depth = 2,
+               .timeout_ms = 1000,
+               .auto_kick = false},
+              2};
+  bench.driver.mode = Mode::keep;
+  PrivateEnd moved[2], behind[2];
+  for (int i = 0; i != 2; ++i) ASSERT_TRUE(execute_private(bench, 1, 1 + i, moved[i], 40));
+  requeue_all(bench);
+  EXPECT_TRUE(bench.set_queue_count(1));
+  for (int i = 0; i != 2; ++i) ASSERT_TRUE(execute_private(bench, 1, 3 + i, behind[i]));
+  ASSERT_EQ(bench.driver.kept.size(), 2U) << "they have all tags of the queue";
+  bench.disk->kick_requeued();
+  bench.runtime.run();
+  requeue_all(bench);
+  bench.driver.mode = Mode::publish;
+  bench.disk->kick_requeued();
+  bench.runtime.run();
+  for (int pair = 0; pair != 2; ++pair) {  // as many as there are tags
+    bench.pass_ms(60);
+    EXPECT_EQ(bench.driver.timeouts, 2) << "only of those that moved";
+    bench.driver.reap(bench.data());
+    bench.runtime.run();
+  }
+  for (int i = 0; i != 2; ++i) {
+    EXPECT_EQ(moved[i].count, 1);
+    EXPECT_EQ(moved[i].number, 1 + i);
+    EXPECT_EQ(behind[i].count, 1);
+    EXPECT_EQ(behind[i].number, 3 + i);
+  }
+}
+
 // Goal: a request that moved away gives its tag to the context that waits for it.
 TEST(Reset, TheTagOfARequestThatMovedGoesToTheContextThatWaits) {
   Bench bench{{.capacity_sectors = 1024, .normal_queues = 2, .max_normal_queues = 3, .depth = 1},
@@ -606,10 +644,7 @@ TEST(Reset, APrivateRequestThatMovedKeepsItsData) {
   bench.driver.mode = Mode::publish;
   EXPECT_TRUE(bench.unquiesce());
   EXPECT_EQ(bench.driver.seen.back().hw_queue, 0U);
-  for (int ms = 0; ms != 60; ++ms) {
-    bench.clock.pass_ms(1);
-    bench.runtime.run();
-  }
+  bench.pass_ms(60);
   EXPECT_EQ(bench.driver.timeouts, 1);
   bench.driver.reap(bench.data());
   bench.runtime.run();

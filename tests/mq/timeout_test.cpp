@@ -18,17 +18,10 @@ namespace mq = blkown::mq;
 using blkown::Status;
 using fake::Bench;
 using fake::Ends;
+using fake::PrivateEnd;
 using fake::Read;
 using fake::whole;
 using Mode = fake::Driver::Mode;
-
-/// Advances the clock in steps of 1 ms, and runs the contexts after each step.
-void pass(Bench<>& bench, unsigned ms) {
-  for (unsigned i = 0; i != ms; ++i) {
-    bench.clock.pass_ms(1);
-    bench.runtime.run();
-  }
-}
 
 mq::DiskConfig with_timeout(std::uint32_t timeout_ms) {
   return {.capacity_sectors = 1024, .timeout_ms = timeout_ms};
@@ -38,12 +31,12 @@ mq::DiskConfig with_timeout(std::uint32_t timeout_ms) {
 TEST(Timeout, CallsTheHookAfterTheTimeout) {
   Bench bench{with_timeout(100)};
   bench.driver.mode = Mode::publish;
-  pass(bench, 37);
+  bench.pass_ms(37);
   Read read;
   bench.disk->submit(bench.context(), read.bio);
-  pass(bench, 99);
+  bench.pass_ms(99);
   EXPECT_EQ(bench.driver.timeouts, 0);
-  pass(bench, 51);
+  bench.pass_ms(51);
   EXPECT_EQ(bench.driver.timeouts, 1);
   bench.driver.reap(bench.data());
   bench.runtime.run();
@@ -58,7 +51,7 @@ TEST(Timeout, CallsTheHookForABioOfACallback) {
   bench.disk->submit(bench.context(), before.bio);  // a context's first bio takes the long way
   first.ends.then = [&](mq::Bio&) { bench.disk->submit(bench.context(), second.bio); };
   bench.disk->submit(bench.context(), first.bio);
-  pass(bench, 150);
+  bench.pass_ms(150);
   EXPECT_EQ(bench.driver.timeouts, 1);
   bench.driver.reap(bench.data());
   bench.runtime.run();
@@ -70,7 +63,7 @@ TEST(Timeout, CallsTheHookAgainIfRearmed) {
   bench.driver.mode = Mode::publish;
   Read read;
   bench.disk->submit(bench.context(), read.bio);
-  pass(bench, 600);
+  bench.pass_ms(600);
   EXPECT_GE(bench.driver.timeouts, 4);
   EXPECT_LE(bench.driver.timeouts, 6);
   EXPECT_EQ(bench.disk->counters().timed_out_requests,
@@ -85,7 +78,7 @@ TEST(Timeout, CallsTheHookOnceIfHandled) {
   bench.driver.on_timeout = [](auto&, auto&, auto&) { return mq::TimeoutAction::handled; };
   Read read;
   bench.disk->submit(bench.context(), read.bio);
-  pass(bench, 1000);
+  bench.pass_ms(1000);
   EXPECT_EQ(bench.driver.timeouts, 1);
   bench.driver.reap(bench.data());
   bench.runtime.run();
@@ -107,7 +100,7 @@ TEST(Timeout, TheRaceWithTheCompletionIsDecidedByTheClaim) {
     };
     Read read;
     bench.disk->submit(bench.context(), read.bio);
-    pass(bench, 60);
+    bench.pass_ms(60);
     bench.driver.reap(bench.data());
     bench.runtime.run();
     EXPECT_EQ(claimed, completion_first ? 0 : 1);
@@ -122,7 +115,7 @@ TEST(Timeout, ARequestThatTheDriverStillHoldsDoesNotTimeOut) {
   bench.driver.next = {Mode::keep};
   Read read;
   bench.disk->submit(bench.context(), read.bio);
-  pass(bench, 400);
+  bench.pass_ms(400);
   EXPECT_EQ(bench.driver.timeouts, 0);
   std::move(bench.driver.kept.front()).end_ok();
   bench.driver.kept.clear();
@@ -136,15 +129,15 @@ TEST(Timeout, RestartsWithEachIssue) {
   bench.driver.mode = Mode::publish;
   Read read;
   bench.disk->submit(bench.context(), read.bio);
-  pass(bench, 90);
+  bench.pass_ms(90);
   const auto [hw, value] = bench.driver.published.front();
   bench.driver.published.clear();
   auto claim = hw->claim(value);
   ASSERT_TRUE(claim.has_value());
   std::move(*claim).requeue();
-  pass(bench, 99);
+  bench.pass_ms(99);
   EXPECT_EQ(bench.driver.timeouts, 0);
-  pass(bench, 60);
+  bench.pass_ms(60);
   EXPECT_EQ(bench.driver.timeouts, 1);
   bench.driver.reap(bench.data());
   bench.runtime.run();
@@ -155,7 +148,7 @@ TEST(Timeout, APrivateRequestMayHaveItsOwnTimeout) {
   bench.driver.mode = Mode::publish;
   auto idle = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
   bench.disk->execute_private(bench.context(), *std::move(idle), {}, 100);
-  pass(bench, 126);
+  bench.pass_ms(126);
   EXPECT_EQ(bench.driver.timeouts, 1) << "at most a quarter late";
   bench.driver.reap(bench.data());
   bench.runtime.run();
@@ -168,10 +161,73 @@ TEST(Timeout, APrivateRequestMayHaveOneOnADiskWithout) {
   bench.disk->submit(bench.context(), read.bio);
   auto idle = bench.disk->allocate_private(bench.context(), mq::Op::driver_in, false);
   bench.disk->execute_private(bench.context(), *std::move(idle), {}, 100);
-  pass(bench, 126);
+  bench.pass_ms(126);
   EXPECT_EQ(bench.driver.timeouts, 1) << "the private request, at most a quarter late";
   bench.driver.reap(bench.data());
   bench.runtime.run();
+}
+
+// Goal: the next request with the tag of a private request that had its own timeout has the disk's
+// timeout, whether it is a private one or a bio's.
+TEST(Timeout, TheNextRequestWithATagHasTheDisksTimeout) {
+  for (const bool is_private : {true, false}) {
+    SCOPED_TRACE(is_private);
+    Bench bench{{.capacity_sectors = 1024, .depth = 1, .timeout_ms = 1000}};
+    bench.driver.mode = Mode::publish;
+    PrivateEnd before, after;
+    ASSERT_TRUE(execute_private(bench, 0, 1, before, 40));
+    bench.driver.reap(bench.data());
+    bench.runtime.run();
+    ASSERT_EQ(before.count, 1);
+    Read read;
+    if (is_private) {
+      ASSERT_TRUE(execute_private(bench, 0, 2, after));
+    } else {
+      bench.disk->submit(bench.context(), read.bio);
+    }
+    bench.pass_ms(999);
+    EXPECT_EQ(bench.driver.timeouts, 0);
+    bench.pass_ms(251);
+    EXPECT_EQ(bench.driver.timeouts, 1) << "at most a quarter late";
+    bench.driver.reap(bench.data());
+    bench.runtime.run();
+    EXPECT_EQ(before.count, 1) << "the callback is not that of the request before";
+    EXPECT_EQ(after.count, is_private ? 1 : 0);
+    EXPECT_EQ(read.ends.count, is_private ? 0 : 1);
+  }
+}
+
+// Goal: what belongs to a private request is found by its tag and the queue of its tag. Two queues
+// have the same tag, or share their tags, and then a hardware queue's index is not the tag's queue.
+TEST(Timeout, APrivateRequestHasItsOwnTimeoutOnEachQueue) {
+  for (const bool shared_tags : {false, true}) {
+    SCOPED_TRACE(shared_tags);
+    Bench bench{{.capacity_sectors = 1024,
+                 .normal_queues = 2,
+                 .depth = shared_tags ? 2U : 1U,
+                 .shared_tags = shared_tags,
+                 .timeout_ms = 1000},
+                2};
+    bench.driver.mode = Mode::publish;
+    std::vector<std::uint32_t> asked;  // hardware queues
+    bench.driver.on_timeout = [&](auto& hw, const auto&, const auto&) {
+      asked.push_back(hw.index().value);
+      return mq::TimeoutAction::handled;
+    };
+    PrivateEnd with_the_disks, with_its_own;
+    ASSERT_TRUE(execute_private(bench, 0, 5, with_the_disks));
+    ASSERT_TRUE(execute_private(bench, 1, 6, with_its_own, 40));
+    bench.pass_ms(39);
+    EXPECT_TRUE(asked.empty()) << "never early";
+    bench.pass_ms(21);
+    EXPECT_EQ(asked, std::vector{1U});
+    bench.driver.reap(bench.data());
+    bench.runtime.run();
+    EXPECT_EQ(with_the_disks.count, 1);
+    EXPECT_EQ(with_the_disks.number, 5);
+    EXPECT_EQ(with_its_own.count, 1);
+    EXPECT_EQ(with_its_own.number, 6);
+  }
 }
 
 TEST(Timeout, ZeroMeansNever) {
@@ -179,7 +235,7 @@ TEST(Timeout, ZeroMeansNever) {
   bench.driver.mode = Mode::publish;
   Read read;
   bench.disk->submit(bench.context(), read.bio);
-  pass(bench, 500);
+  bench.pass_ms(500);
   EXPECT_EQ(bench.driver.timeouts, 0);
   EXPECT_FALSE(bench.runtime.next_timer_ns().has_value());
   bench.driver.reap(bench.data());
@@ -208,7 +264,7 @@ TEST(Timeout, APublicationByTheHookHasItsOwnDeadline) {
     };
     Read read;
     bench.disk->submit(bench.context(), read.bio);
-    pass(bench, 1000);
+    bench.pass_ms(1000);
     ASSERT_GE(asked_ms.size(), 6U);
     for (std::size_t i = 1; i != asked_ms.size(); ++i) {
       EXPECT_GE(asked_ms[i] - asked_ms[i - 1], 100U) << "never early";
@@ -255,22 +311,16 @@ void issue_after_all_generations(bool batched) {
     }
     bench.runtime.run();
   };
-  const auto pass_ms = [&](int ms) {
-    for (; ms != 0; --ms) {
-      bench.clock.pass_ms(1);
-      bench.runtime.run();
-    }
-  };
   issue();
-  pass_ms(99);
+  bench.pass_ms(99);
   EXPECT_EQ(bench.driver.timeouts, 0);
   for (int i = 0; i != 65'536; ++i) {
     reap();
     issue();
   }
-  pass_ms(99);
+  bench.pass_ms(99);
   EXPECT_EQ(bench.driver.timeouts, 0) << "never early";
-  pass_ms(60);
+  bench.pass_ms(60);
   EXPECT_EQ(bench.driver.timeouts, 2);
   reap();
 }
@@ -287,7 +337,7 @@ TEST(Timeout, APublicationBetweenTwoScansHasItsOwnDeadline) {
   Read read;
   bench.disk->submit(bench.context(), read.bio);
   for (int i = 0; i != 10; ++i) {
-    pass(bench, 90);
+    bench.pass_ms(90);
     const auto [hw, value] = bench.driver.published.front();
     bench.driver.published.clear();
     auto claim = hw->claim(value);
@@ -297,7 +347,7 @@ TEST(Timeout, APublicationBetweenTwoScansHasItsOwnDeadline) {
     });
   }
   EXPECT_EQ(bench.driver.timeouts, 0);
-  pass(bench, 151);
+  bench.pass_ms(151);
   EXPECT_EQ(bench.driver.timeouts, 1) << "the last one is mute";
   bench.driver.reap(bench.data());
   bench.runtime.run();
@@ -326,7 +376,7 @@ TEST(Timeout, ASlowHookDoesNotShortenTheTimeOfOthers) {
   bench.disk->submit(bench.context(), slow.bio);
   bench.driver.next = {Mode::keep};
   bench.disk->submit(bench.context(), late.bio);
-  pass(bench, 400);
+  bench.pass_ms(400);
   ASSERT_EQ(asked.size(), 2U);
   EXPECT_NE(asked[1].first, asked[0].first);
   EXPECT_GE(asked[1].second, late_ms + 100) << "never early";
@@ -390,7 +440,7 @@ TEST(Timeout, CallsTheHookOnceInAYearIfHandled) {
   Read read;
   bench.disk->submit(bench.context(), read.bio);
   for (int day = 0; day != 365; ++day) {
-    pass(bench, 200);
+    bench.pass_ms(200);
     bench.clock.pass_ms(86'400'000);
   }
   EXPECT_EQ(bench.driver.timeouts, 1);
