@@ -337,7 +337,9 @@ TEST(Timer, OfExpiryAndCancelOneGetsTheHandle) {
     const Round round = i % 32 < 2 ? static_cast<Round>(i % 32) : any_wins;
     timer.arm(runtime.context(0), std::array{hour_ns, std::uint64_t{0}, delay_ns}[round],
               device.start());
-    if (round == expiry_wins) ASSERT_TRUE(device.ends(i + 1)) << "a timer that none cancels";
+    if (round == expiry_wins) {
+      ASSERT_TRUE(device.ends(i + 1)) << "a timer that none cancels";
+    }
     // Without a yield, which takes milliseconds on a busy machine.
     const std::uint64_t until_ns = runtime.now_ns() + 20'000;
     while (runtime.now_ns() < until_ns) {
@@ -348,7 +350,9 @@ TEST(Timer, OfExpiryAndCancelOneGetsTheHandle) {
       std::move(*owned).end_ok();
       ++cancelled;
     }
-    if (round != any_wins) ASSERT_EQ(is_cancelled, round == cancel_wins) << "of a certain outcome";
+    if (round != any_wins) {
+      ASSERT_EQ(is_cancelled, round == cancel_wins) << "of a certain outcome";
+    }
     ASSERT_TRUE(device.ends(i + 1)) << "the handle is lost";
     if (round != any_wins) continue;
     // The same again: far from the delay with which either may win.
