@@ -23,9 +23,9 @@ disconnect() {
 
 check "the network is up" ifconfig lo 127.0.0.1
 check "the network is up" ifconfig eth0 10.0.2.15
-# The driver looks after its time limit whether a request's connection is dead. A read takes 15 s, and may
-# take as long again on a machine that stands still.
-connect slow nbd1 30
+# The driver looks after its time limit whether a request's connection is dead. A read takes 10 s, and 5 s
+# longer on a machine that stands still for so long.
+connect slow nbd1 16
 # The first open looks for partitions, and waits for the slow device.
 dd if=/dev/nbd1 of=/dev/null bs=4k count=1 iflag=direct >dd.out 2>&1 &
 partitions=$!

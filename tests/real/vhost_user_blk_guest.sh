@@ -4,7 +4,7 @@
 # a line for each scenario, and a last one with their number. The disks:
 #   vdb  a file, two queues
 #   vdc  a file that takes 100 ms for each request
-#   vdd  memory that takes 20 seconds
+#   vdd  memory that takes 13 seconds
 # When the host has killed the target three times, it writes `done` to the first block of the file.
 cd /tmp || exit 1
 # shellcheck source=tests/real/guest_checks.sh

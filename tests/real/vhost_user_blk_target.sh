@@ -21,7 +21,7 @@ await_lines() {
 serve() {
   : >"$folder/target.out"
   "$folder/vhost_user_blk" "$sockets/ext4=file:$folder/ext4.img" "$sockets/slow=file:$folder/fuse/disk" \
-    "$sockets/late=memory:16m,delay-ms=20000" >"$folder/target.out" 2>"$folder/target.err" &
+    "$sockets/late=memory:16m,delay-ms=13000" >"$folder/target.out" 2>"$folder/target.err" &
   pid=$!
   # Before that, SIGUSR1 would end it.
   await_lines '^listening' "$folder/target.out"
