@@ -328,10 +328,13 @@ inline std::string disk_reset(Machine& machine) {
       // The controller completes these reads while it is stopped. Nobody polls for that.
       batch->start(mq::Op::read, {.polled = true});
     }
-    unsigned batches = 0, verified = 0;
+    unsigned batches = 0, verified = 0, through_resets = 0;
     while (!stuck_reads.is_done() || !hopeless_reads.is_done()) {
       ++batches;
-      verified += verify_batch(machine, disks, plain, {}) ? 1U : 0U;
+      const unsigned before = disks.driver().resets();
+      if (!verify_batch(machine, disks, plain, {})) continue;
+      ++verified;
+      if (disks.driver().resets() != before) ++through_resets;
     }
     // A timeout takes such completions if it comes before the stop is done: then a stuck read ends
     // well, and a hopeless one is tried again all the same.
@@ -345,17 +348,19 @@ inline std::string disk_reset(Machine& machine) {
     }
     const unsigned resets = disks.driver().resets();
     expect(resets >= disks.driver().config().max_tries, text("only %u resets", resets));
-    expect(verified != 0, text("none of %u batches of other I/O went through the resets", batches));
+    expect(through_resets != 0,
+           text("no batch of other I/O went through a reset, and %u of %u ended well", verified,
+                batches));
     expect(verify_batch(machine, disks, plain, {}), "the disk does not work after the resets");
     std::this_thread::sleep_for(late_write);
     expect(stuck_reads.is_filled_with(used_again) && hopeless_reads.is_filled_with(used_again),
            "the controller wrote to memory after a read's end");
     return text(
         "reads that time out are aborted and tried again, and end after %u resets, %zu of 2 stuck "
-        "and %zu of 2 hopeless ones with transport_error; %u of %u batches of other I/O went "
-        "through them",
+        "and %zu of 2 hopeless ones with transport_error; %u of %u batches of other I/O ended "
+        "well, %u of them through resets",
         resets, stuck_reads.count_of(Status::transport_error),
-        hopeless_reads.count_of(Status::transport_error), verified, batches);
+        hopeless_reads.count_of(Status::transport_error), verified, batches, through_resets);
   });
 }
 
