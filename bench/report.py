@@ -16,22 +16,27 @@ import sys
 class Results:
     """The results of one compiler in some rounds: medians over the repetitions."""
 
-    def __init__(self, folders, instructions):
+    def __init__(self, folders, instructions, rmws):
         self.runs = {}
+        self.errors = []
         self.instructions = instructions
+        self.rmws = rmws
         self.fio = None
         self.beside_fio = None
         for path in (path for folder in folders for path in sorted(folder.glob("bench_*.json"))):
-            self.add(benchmarks_of(path))
+            # A program that counts takes longer than the one that it counts for.
+            if path.name != "bench_counts.json":
+                self.add(benchmarks_of(path))
 
     @classmethod
-    def of_round(cls, folder, instructions):
+    def of_round(cls, folder, instructions, rmws):
         """The results of one round, with those beside fio."""
-        made = cls([folder], instructions)
+        made = cls([folder], instructions, rmws)
         if (folder / "fio.json").exists() and (folder / "beside_fio.json").exists():
             made.fio = fio_ns(folder / "fio.json")
-            made.beside_fio = cls([], {})
+            made.beside_fio = cls([], {}, {})
             made.beside_fio.add(benchmarks_of(folder / "beside_fio.json"))
+            made.errors += made.beside_fio.errors
         return made
 
     def add(self, benchmarks):
@@ -39,12 +44,15 @@ class Results:
             if run.get("run_type") != "iteration":
                 continue
             if run.get("error_occurred"):
-                print(f"{run['run_name']}: {run['error_message']}", file=sys.stderr)
+                self.errors.append(f"{run['run_name']}: {run['error_message']}")
                 continue
             self.runs.setdefault(run["run_name"], []).append(run)
 
+    def values(self, name, field):
+        return [run[field] for run in self.runs.get(name, []) if field in run]
+
     def median(self, name, field):
-        values = [run[field] for run in self.runs.get(name, []) if field in run]
+        values = self.values(name, field)
         return statistics.median(values) if values else None
 
     def time_ns(self, name):
@@ -75,9 +83,16 @@ class Rounds:
         instructions = {}
         for path in sorted(folder.glob("instructions_*.json")):
             instructions.update(json.loads(path.read_text(encoding="utf-8")))
+        counted = Results([], {}, {})
+        for path in sorted(folder.glob("round_*/bench_counts.json")):
+            counted.add(benchmarks_of(path))
+        rmws = {name: counted.median(name, "rmws") for name in counted.runs}
         folders = sorted(folder.glob("round_*"))
-        self.each = [Results.of_round(folder, instructions) for folder in folders]
-        self.all = Results(folders, instructions)
+        self.each = [Results.of_round(folder, instructions, rmws) for folder in folders]
+        self.all = Results(folders, instructions, rmws)
+        # Each round repeats the errors of the one before.
+        self.errors = list(dict.fromkeys(
+            error for results in (counted, *self.each) for error in results.errors))
 
 
 def benchmarks_of(path):
@@ -103,10 +118,11 @@ class Row:
     if they differ. Without a target the line is a figure without a verdict. `beside`: the function
     that returns a text to print behind the number from the Results of all rounds, or None.
     `of_extremes`: the number is the slowest by the fastest of several, which the noise of a single
-    round only raises. It is computed from the medians over all rounds."""
+    round only raises. It is computed from the medians over all rounds. `of_worst`: the number is a
+    count, of which the largest of any round is the value."""
 
     def __init__(self, what, target, measure, at_least=False, beside=None, digits=2,
-                 of_extremes=False):
+                 of_extremes=False, of_worst=False):
         self.what = what
         self.target = target
         self.measure = measure
@@ -114,6 +130,7 @@ class Row:
         self.beside = beside
         self.digits = digits
         self.of_extremes = of_extremes
+        self.of_worst = of_worst
 
     def verdict(self, values):
         if any(value is None for value in values):
@@ -128,21 +145,28 @@ class Row:
         measured = [self.measure(result) for result in results]
         return [value for value in measured if value is not None]
 
+    def value(self, values):
+        if not values:
+            return None
+        return max(values) if self.of_worst else statistics.median(values)
+
     def cell(self, rounds, values):
         if not values:
             return "-"
         shown = [f"{value:.{self.digits}f}"
-                 for value in (statistics.median(values), min(values), max(values))]
+                 for value in (self.value(values), min(values), max(values))]
         spread = "" if shown[1] == shown[2] else f" [{shown[1]} {shown[2]}]"
         beside = None if self.beside is None else self.beside(rounds.all)
-        return shown[0] + spread + (f" ({beside})" if beside else "")
+        measured = sum(self.measure(result) is not None for result in rounds.each)
+        missing = "" if measured == len(rounds.each) else f" {measured} of {len(rounds.each)} rounds"
+        return shown[0] + spread + (f" ({beside})" if beside else "") + missing
 
     def cells(self, results):
         values = [self.values(rounds) for rounds in results]
-        medians = [statistics.median(of_one) if of_one else None for of_one in values]
+        judged = [self.value(of_one) for of_one in values]
         limit = "" if self.target is None else f"{'>=' if self.at_least else '<='} {self.target:g}"
         cells = [self.cell(rounds, of_one) for rounds, of_one in zip(results, values)]
-        return [self.what, limit, *cells, self.verdict(medians)]
+        return [self.what, limit, *cells, self.verdict(judged)]
 
 
 def cycle_row(cycle, baseline, target):
@@ -295,9 +319,9 @@ def pipeline_rows(threads):
 
     def most_allocations(*names):
         def measure(results):
-            counts = [results.median(f"pipeline/{name}/{depth}", "allocs_per_io")
+            counts = [results.values(f"pipeline/{name}/{depth}", "allocs_per_io")
                       for name in names for depth in DEPTHS]
-            return None if None in counts else max(counts)
+            return max(map(max, counts)) if all(counts) else None
         return measure
 
     def scaling(name, n):
@@ -315,7 +339,7 @@ def pipeline_rows(threads):
               for name, label in PIPELINES[1:]]
     table += instruction_rows()
     table += [Row("mq: allocations per I/O, any depth", 0,
-                  most_allocations(*(name for name, _ in PIPELINES))),
+                  most_allocations(*(name for name, _ in PIPELINES)), of_worst=True),
               Row("mq: bytes of a request without driver's data", None,
                   lambda r: r.median("pipeline/completes_later/32", "request_bytes"), digits=0),
               Row("mq: bytes of a disk, one queue and one context", None,
@@ -326,7 +350,8 @@ def pipeline_rows(threads):
                                   r.per_io_ns("pipeline/completes_later", 32))),
               Row("device: slowest / fastest depth, 1 to 1024", None, flatness("device", DEPTHS),
                   of_extremes=True),
-              Row("device: allocations per I/O, any depth", None, most_allocations("device"))]
+              Row("device: allocations per I/O, any depth", None, most_allocations("device"),
+                  of_worst=True)]
     # Two queues of the device on two threads have at least 1.5 times the throughput of one.
     table += [Row(f"device: throughput of {n} queues / {n} x one", 0.75 if n == 2 else None,
                   scaling("device", n), at_least=True) for n in threads if n > 1]
@@ -360,7 +385,7 @@ def nanoseconds_at_32(name):
 
 def rmws(results, name):
     """Read-modify-writes per I/O, rounded: filling and emptying the stash adds a fraction."""
-    counted = results.median(name, "rmws")
+    counted = results.rmws.get(name)
     return None if counted is None else float(f"{counted:.1f}")
 
 
@@ -461,6 +486,9 @@ def main(build, *compilers):
     build = pathlib.Path(build)
     results = [Rounds(build / compiler) for compiler in compilers]
     threads = sorted(set().union(*(rounds.all.threads() for rounds in results)))
+    for compiler, rounds in zip(compilers, results):
+        for error in rounds.errors:
+            print(f"{compiler}: {error}", file=sys.stderr)
     machine, versions = machine_of(build)
     print("\n".join([machine, *versions]) + "\n")
     table = [row.cells(results) for row in rows(threads)
