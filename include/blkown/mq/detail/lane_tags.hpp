@@ -374,7 +374,7 @@ class LaneTags {
   // Ended requests whose tags the lane uses again, between their ends and the resume that follows.
   blkown::detail::Ring<R, blkown::detail::RequestLink<R>> kept_;
   std::uint32_t turn_left_ = 0;  // bios that the lane may still issue in the turns that it has had
-  // The tags that a turn is for at most: half of the queue's.
+  // The tags that a turn is for at most: half of the queue's, and no more than turn_bios.
   std::uint32_t max_turn_tags_ = 1;
   Use use_ = Use::none;
   bool is_stash_large_ = false;  // as large as a TagCache can be: no other lane draws

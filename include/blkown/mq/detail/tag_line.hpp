@@ -25,14 +25,15 @@
 //               is at its share again, and is posted.
 //
 // If no other disk can use the pool, lanes have few turns, because each turn costs a run of a
-// context. The turn of a lane is for up to half of the tags, so that a context that does not run
-// leaves the other half. The lane may issue turn_bios bios in a row with the tags that end
-// meanwhile (LaneTags::keep). A further turn begins the count again. And each lane in line has a
-// part of the tags, which is their number divided by the number of those lanes. A lane that uses no
-// more than its part needs no turn to begin its count again (LaneTags::wait_with), unless a lane in
-// line has no tag or has waited long. A lane that uses less, or has waited long, has the next turn.
-// So each lane in line gets its part as soon as a lane that uses more has issued the bios of its
-// turn. If there are more lanes in line than tags, the part is 0, and turns alone count.
+// context. The turn of a lane is for up to half of the tags and turn_bios at most, so that a
+// context that does not run leaves the other half. The lane may issue turn_bios bios in a row with
+// the tags that end meanwhile (LaneTags::keep). A further turn begins the count again. And each
+// lane in line has a part of the tags, which is their number divided by the number of those lanes.
+// A lane that uses no more than its part needs no turn to begin its count again
+// (LaneTags::wait_with), unless a lane in line has no tag or has waited long. A lane that uses
+// less, or has waited long, has the next turn. So each lane in line gets its part as soon as a lane
+// that uses more has issued the bios of its turn. If there are more lanes in line than tags, the
+// part is 0, and turns alone count.
 //
 // Guarantees: first come, first served, among the disks that are below their shares, and among the
 // lanes that are below their parts or, if none is, among all; a lane that uses more than its part
