@@ -257,6 +257,7 @@ class MqWorld final : public WorldBaseOf<NvmeController> {
     return tags().state_of(queue, tag);
   }
   [[nodiscard]] std::vector<Place> request_holders(QueueIndex queue, Tag tag) override {
+    if (pool_ == nullptr) return {};  // the driver sends before there is a disk
     return holders_of(tags().header(queue, tag));
   }
   void note_early_finding() override {
